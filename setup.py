@@ -1,0 +1,67 @@
+"""Packaging of foresee: a pip package and, for machines with ROS 2, an ``ament_python`` package."""
+
+from glob import glob
+
+from setuptools import find_packages, setup
+
+EXTRAS = {
+    "train": ["torch", "onnx", "onnxscript", "tensorboard"],
+    "data": ["pyarrow", "av", "rosbags"],
+    "sim": ["pybullet", "gymnasium", "fast-simplification"],
+    "viz": ["matplotlib"],
+    # Only for machines without ROS 2: with ROS 2 from apt, use its own rclpy.
+    "ros": [
+        "ros-jazzy-rclpy[fastrtps]==7.1.6",
+        "ros-std-msgs==5.3.6",
+        "ros-sensor-msgs==5.3.6",
+        "ros-geometry-msgs==5.3.6",
+        "ros-trajectory-msgs==5.3.6",
+        "ros-diagnostic-msgs==5.3.6",
+        "ros-std-srvs==5.3.6",
+    ],
+    "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
+}
+EXTRAS["all"] = [requirement for name in EXTRAS for requirement in EXTRAS[name]]
+
+setup(
+    name="foresee",
+    version="0.1.0",
+    description="Learn a video JEPA world model from robot cameras and plan with it in real time.",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    maintainer="The foresee developers",
+    maintainer_email="foresee@example.org",
+    python_requires=">=3.11",
+    packages=find_packages(
+        include=[
+            f"{name}{tail}"
+            for name in ("foresee", "world_model", "controller", "sim", "ros_nodes")
+            for tail in ("", ".*")
+        ]
+    ),
+    package_data={
+        "foresee": ["bundles/*/*", "py.typed"],
+        "world_model": ["py.typed"],
+        "controller": ["py.typed"],
+        "sim": ["py.typed"],
+        "ros_nodes": ["py.typed", "*.xml"],
+    },
+    install_requires=["numpy", "PyYAML", "tyro", "tqdm", "onnxruntime"],
+    extras_require=EXTRAS,
+    entry_points={
+        "console_scripts": [
+            "foresee = foresee.cli:main",
+            "agent_node = ros_nodes.agent_node:main",
+            "command_node = ros_nodes.command_node:main",
+            "sim_node = ros_nodes.sim_node:main",
+            "recorder_node = ros_nodes.recorder_node:main",
+        ]
+    },
+    data_files=[
+        ("share/ament_index/resource_index/packages", ["resource/foresee"]),
+        ("share/foresee", ["package.xml"]),
+        ("share/foresee/launch", glob("launch/*.launch.py")),
+        ("share/foresee/config", glob("config/*.yaml")),
+    ],
+)
