@@ -1,0 +1,86 @@
+"""Training state on disk: written whole or not at all, resumable exactly."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from world_model.config import TrainConfig, train_config_from_dict
+from world_model.jepa import Jepa, Normalization
+
+FILE_NAME = "checkpoint.pt"
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged or of another kind."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything needed to go on training or to export.
+
+    Attributes:
+        step: optimiser steps done.
+        config: the settings of the run.
+        data: what the model was trained on: ``cameras``, ``dataset_hash``, ``frames``, the data
+            set's description (names, units, limits), as plain values.
+        normalization: four lists, see `Normalization`.
+        model: state dict.
+        optimizer: state dict.
+        history: one entry for each validation so far.
+    """
+
+    step: int
+    config: TrainConfig
+    data: dict[str, Any]
+    normalization: dict[str, list[float]]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    history: list[dict[str, Any]]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Write ``checkpoint.pt`` so that a kill at any moment leaves the old file or the new one."""
+    path = folder / FILE_NAME
+    partial = path.with_suffix(".partial")
+    values = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
+    values["config"] = dataclasses.asdict(checkpoint.config)
+    with open(partial, "wb") as file:
+        torch.save({"format": FORMAT, **values}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    return path
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read the checkpoint of a training folder.
+
+    Raises:
+        CheckpointError: there is none, it is damaged, or it is of another version.
+    """
+    path = folder / FILE_NAME
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no checkpoint here; give the --out folder of `foresee train`")
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises half a dozen types for a damaged file
+        raise CheckpointError(f"{path}: damaged checkpoint ({error}); train again") from error
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+        raise CheckpointError(f"{path}: not a foresee checkpoint of format {FORMAT}; train again")
+    values["config"] = train_config_from_dict(values["config"])
+    return Checkpoint(**values)
+
+
+def model_from_checkpoint(checkpoint: Checkpoint) -> Jepa:
+    """The trained model, in evaluation mode."""
+    cameras = {name: (int(h), int(w)) for name, (h, w) in checkpoint.data["cameras"].items()}
+    model = Jepa(checkpoint.config, cameras, Normalization(**checkpoint.normalization))
+    model.load_state_dict(checkpoint.model)
+    return model.eval()

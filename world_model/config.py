@@ -1,0 +1,137 @@
+"""Settings of the world model and of its training, with the meaning and limits of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The image encoder: a convolutional patch stem, then residual stages."""
+
+    width: int = 32
+    """Channels of the first stage; each later stage doubles them."""
+    latent_dim: int = 64
+    """D, the width of one latent token (one token for each camera)."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        _require(self.width >= 8 and self.width % 8 == 0, "width must be a multiple of 8", self.width)
+        _require(self.latent_dim >= 2, "latent_dim must be at least 2", self.latent_dim)
+
+
+@dataclass(frozen=True)
+class PredictorConfig:
+    """The action-conditioned predictor: a residual multi-layer perceptron."""
+
+    hidden: int = 384
+    """Width of the hidden layers."""
+    blocks: int = 2
+    """Residual blocks between the first and the last layer."""
+    context: int = 2
+    """C, the number of past latents it sees."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        _require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
+        _require(self.blocks >= 0, "blocks must not be negative", self.blocks)
+        _require(self.context >= 1, "context must be at least 1", self.context)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The terms of the training energy and their weights."""
+
+    regularizer: Literal["sigreg", "vicreg"] = "sigreg"
+    """What keeps the latents from collapsing: SIGReg (LeJEPA) or variance + covariance (VICReg)."""
+    sigreg_weight: float = 0.05
+    """Weight of the isotropic-Gaussian test of SIGReg."""
+    sigreg_projections: int = 256
+    """Random directions drawn at each step for SIGReg."""
+    variance_weight: float = 16.0
+    """VICReg: weight of the hinge that keeps each dimension's std above 1."""
+    covariance_weight: float = 8.0
+    """VICReg: weight of the squared off-diagonal covariances."""
+    inverse_dynamics_weight: float = 0.0
+    """Weight of recovering the action from two successive latents (0 turns it off)."""
+    time_similarity_weight: float = 0.0
+    """Weight of the squared change of the latent between successive frames (0 turns it off)."""
+    proprio_weight: float = 1.0
+    """Weight of predicting the standardised proprio."""
+    rollout_steps: int = 4
+    """How many steps the predictor runs on its own output in training."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        for item in dataclasses.fields(self):
+            if item.name.endswith("_weight"):
+                value = getattr(self, item.name)
+                _require(value >= 0, f"{item.name} must not be negative", value)
+        _require(self.rollout_steps >= 1, "rollout_steps must be at least 1", self.rollout_steps)
+        _require(
+            self.regularizer in ("sigreg", "vicreg"),
+            "regularizer must be 'sigreg' or 'vicreg'",
+            self.regularizer,
+        )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything that decides a training run; it is stored in each checkpoint."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    steps: int = 4000
+    """Optimiser steps in all."""
+    batch: int = 64
+    """Clips in a batch; a clip has ``context + rollout_steps`` frames."""
+    learning_rate: float = 1e-3
+    """Peak of the AdamW learning rate (linear warm-up, then cosine to zero)."""
+    warmup_steps: int = 200
+    """Steps over which the learning rate rises."""
+    weight_decay: float = 1e-4
+    """AdamW weight decay."""
+    gradient_clip: float = 1.0
+    """Largest norm of the gradient."""
+    held_out: float = 0.1
+    """Share of the episodes kept back for validation."""
+    shift_px: int = 0
+    """Random image shift in pixels, the same for a whole clip (0 turns it off)."""
+    validate_every: int = 500
+    """Steps between validations on held-out episodes."""
+    checkpoint_every: int = 250
+    """Steps between checkpoints."""
+    seed: int = 0
+    """Seed of the initial weights, the clips and the random projections."""
+    threads: int = 0
+    """CPU threads for torch; 0 takes one for each core."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        for name in ("steps", "batch", "validate_every", "checkpoint_every"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
+        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
+        _require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
+
+    @property
+    def clip_length(self) -> int:
+        """Frames in one training clip."""
+        return self.predictor.context + self.loss.rollout_steps
+
+
+def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
+    """Rebuild a `TrainConfig` from `dataclasses.asdict` of one."""
+    parts = dict(values)
+    parts["encoder"] = EncoderConfig(**parts["encoder"])
+    parts["predictor"] = PredictorConfig(**parts["predictor"])
+    parts["loss"] = LossConfig(**parts["loss"])
+    return TrainConfig(**parts)
+
+
+def _require(condition: bool, rule: str, value: object) -> None:
+    if not condition:
+        raise ValueError(f"{rule}, got {value!r}")

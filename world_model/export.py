@@ -1,0 +1,204 @@
+"""From a training checkpoint to a bundle, with proof that ONNX computes what torch does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from world_model.bundle import ENCODER, PREDICTOR, Bundle, ModelSpec, open_bundle, write_manifest
+from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
+from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.jepa import Jepa
+from world_model.runtime import load_world_model
+
+PARITY_TOLERANCE = 1e-4
+OPSET = 18
+
+
+class ExportError(ValueError):
+    """The exported networks do not compute what the trained ones do."""
+
+
+class _EncoderGraph(nn.Module):
+    def __init__(self, model: Jepa) -> None:
+        super().__init__()
+        self.encoder = model.encoder
+
+    def forward(self, *images: Tensor) -> Tensor:
+        return self.encoder(*images)
+
+
+class _PredictorGraph(nn.Module):
+    def __init__(self, model: Jepa) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        return self.model.step(latents, proprio, actions)
+
+
+def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bundle:
+    """Write a bundle from a training run.
+
+    Args:
+        run: folder of `world_model.train.train`.
+        dataset: the data set it was trained on, for the parity check on its held-out episodes.
+        out: bundle folder to write; it appears whole or not at all.
+        overwrite: replace an existing bundle.
+
+    Raises:
+        CheckpointError: ``run`` has no usable checkpoint.
+        DatasetError: the data set cannot be read.
+        ExportError: the largest difference between torch and ONNX Runtime on held-out data is over
+            `PARITY_TOLERANCE`, or the data set is not the one of the run.
+        FileExistsError: ``out`` exists and ``overwrite`` is not set.
+    """
+    checkpoint = load_checkpoint(run)
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out}: exists already; choose another --out or add --overwrite")
+    model = model_from_checkpoint(checkpoint)
+    cache = build_cache(dataset)
+    if cache.dataset_hash != checkpoint.data["dataset_hash"]:
+        raise ExportError(f"{dataset}: not the data set that {run} was trained on")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        spec = _spec(checkpoint, model)
+        _write_networks(model, spec, staging)
+        details = _details(checkpoint)
+        write_manifest(staging, spec, details)
+        details["parity"] = _parity(model, staging, cache, checkpoint)
+        write_manifest(staging, spec, details)
+        staging.chmod(0o755)
+        if out.exists():
+            shutil.rmtree(out)
+        os.replace(staging, out)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return open_bundle(out)
+
+
+def _spec(checkpoint: Checkpoint, model: Jepa) -> ModelSpec:
+    data = checkpoint.data
+    return ModelSpec(
+        cameras=dict(model.cameras),
+        proprio_names=tuple(data["proprio_names"]),
+        action_names=tuple(data["action_names"]),
+        action_low=np.array(data["action_low"], np.float32),
+        action_high=np.array(data["action_high"], np.float32),
+        model_dt_s=1.0 / data["fps"],
+        context=checkpoint.config.predictor.context,
+        latent_shape=model.latent_shape,
+    )
+
+
+def _details(checkpoint: Checkpoint) -> dict[str, Any]:
+    data, last = checkpoint.data, checkpoint.history[-1] if checkpoint.history else {}
+    return {
+        "env_id": data["env_id"],
+        "robot_type": data["robot_type"],
+        "normalization": checkpoint.normalization,
+        "training": {
+            "step": checkpoint.step,
+            "seed": checkpoint.config.seed,
+            "dataset_hash": data["dataset_hash"],
+            "frames": data["frames"],
+            "regularizer": checkpoint.config.loss.regularizer,
+            "validation": last,
+        },
+    }
+
+
+def _write_networks(model: Jepa, spec: ModelSpec, folder: Path) -> None:
+    context, (tokens, width) = spec.context, spec.latent_shape
+    # Two example rows: with one, the exporter takes the batch size for a constant.
+    images = tuple(torch.zeros(2, h, w, 3, dtype=torch.uint8) for h, w in spec.cameras.values())
+    batch = torch.export.Dim("batch", min=1, max=65536)
+    _export(
+        _EncoderGraph(model).eval(),
+        images,
+        folder / ENCODER,
+        [f"image.{name}" for name in spec.cameras],
+        ["latent"],
+        (tuple({0: batch} for _ in images),),
+    )
+    arguments = (
+        torch.zeros(2, context, tokens, width),
+        torch.zeros(2, context, len(spec.proprio_names)),
+        torch.zeros(2, context, len(spec.action_names)),
+    )
+    _export(
+        _PredictorGraph(model).eval(),
+        arguments,
+        folder / PREDICTOR,
+        ["latents", "proprio", "actions"],
+        ["next_latent", "next_proprio"],
+        tuple({0: batch} for _ in arguments),
+    )
+
+
+def _export(
+    graph: nn.Module,
+    arguments: tuple[Tensor, ...],
+    path: Path,
+    inputs: list[str],
+    outputs: list[str],
+    dynamic_shapes: tuple[Any, ...],
+) -> None:
+    torch.onnx.export(
+        graph,
+        arguments,
+        path,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=dynamic_shapes,
+        opset_version=OPSET,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+
+
+@torch.no_grad()
+def _parity(model: Jepa, folder: Path, cache: Cache, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Largest absolute difference between torch and the ONNX networks on held-out clips."""
+    config = checkpoint.config
+    _, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
+    context = config.predictor.context
+    starts = cache.clip_starts(context + 1, held_out)
+    starts = starts[:: max(len(starts) // 64, 1)][:64]
+    clips = cache.clips(starts, context + 1)
+    runtime = load_world_model(folder, provider="cpu")
+    onnx_latents = np.stack(
+        [
+            [runtime.encode({n: v[row, t] for n, v in clips.images.items()}) for t in range(context)]
+            for row in range(len(starts))
+        ]
+    )
+    frames = {
+        name: torch.from_numpy(v[:, :context]).flatten(0, 1) for name, v in clips.images.items()
+    }
+    latents = model.encode(frames).unflatten(0, (len(starts), context))
+    proprio = torch.from_numpy(clips.proprio[:, :context])
+    actions = torch.from_numpy(clips.actions[:, :context])
+    next_latent, next_proprio = model.step(latents, proprio, actions)
+    onnx_next = runtime.predict(onnx_latents, proprio.numpy(), actions.numpy())
+    error = {
+        "encoder": float(np.abs(onnx_latents - latents.numpy()).max()),
+        "predictor_latent": float(np.abs(onnx_next[0] - next_latent.numpy()).max()),
+        "predictor_proprio": float(np.abs(onnx_next[1] - next_proprio.numpy()).max()),
+    }
+    worst = max(error.values())
+    if not worst <= PARITY_TOLERANCE:
+        raise ExportError(
+            f"ONNX differs from torch by {worst:.2e} on held-out data, more than "
+            f"{PARITY_TOLERANCE:.0e}; the bundle was not written"
+        )
+    return {"max_abs_error": error, "tolerance": PARITY_TOLERANCE, "samples": len(starts)}

@@ -1,0 +1,174 @@
+"""The joint-embedding predictive architecture: encoder, predictor and the training energy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from world_model.config import LossConfig, TrainConfig
+from world_model.encoder import Encoder
+from world_model.losses import covariance_loss, sigreg, variance_loss
+from world_model.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """Mean and std that take SI readings and actions to unit scale; they go into the bundle.
+
+    Attributes:
+        proprio_mean: ``(P,)``.
+        proprio_std: ``(P,)``, positive.
+        action_mean: ``(A,)``.
+        action_std: ``(A,)``, positive.
+    """
+
+    proprio_mean: np.ndarray
+    proprio_std: np.ndarray
+    action_mean: np.ndarray
+    action_std: np.ndarray
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A training batch as tensors: images ``(B, T, H, W, 3)`` uint8, proprio and actions in SI."""
+
+    images: Mapping[str, Tensor]
+    proprio: Tensor
+    actions: Tensor
+
+
+class Jepa(nn.Module):
+    """Encoder and predictor trained together; SI units at every public method.
+
+    Latents of image frames are learned. Proprio is carried beside them: the predictor sees it and
+    predicts it, so that limits on future readings can be checked in their own units.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        cameras: dict[str, tuple[int, int]],
+        normalization: Normalization,
+    ) -> None:
+        """Build for ``cameras`` (name to height, width) and readings of ``normalization``."""
+        super().__init__()
+        self.config = config
+        self.cameras = cameras
+        self.latent_shape = (len(cameras), config.encoder.latent_dim)
+        proprio, action = len(normalization.proprio_mean), len(normalization.action_mean)
+        self.encoder = Encoder(config.encoder, cameras)
+        self.predictor = Predictor(config.predictor, self.latent_shape, proprio, action)
+        latent = self.latent_shape[0] * self.latent_shape[1]
+        self.inverse_dynamics = nn.Sequential(
+            nn.Linear(2 * latent, 256), nn.SiLU(), nn.Linear(256, action)
+        )
+        for name in ("proprio_mean", "proprio_std", "action_mean", "action_std"):
+            values = np.asarray(getattr(normalization, name), np.float32)
+            self.register_buffer(name, torch.from_numpy(values.copy()))
+
+    def encode(self, images: Mapping[str, Tensor]) -> Tensor:
+        """Frames ``(B, H, W, 3)`` uint8 of each camera to latents ``(B, N, D)``."""
+        return self.encoder(*(images[name] for name in self.cameras))
+
+    def standardize_proprio(self, proprio: Tensor) -> Tensor:
+        """``(..., P)`` SI to unit scale."""
+        return (proprio - self.proprio_mean) / self.proprio_std
+
+    def standardize_actions(self, actions: Tensor) -> Tensor:
+        """``(..., A)`` SI to unit scale."""
+        return (actions - self.action_mean) / self.action_std
+
+    def step(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """One predicted step in SI units.
+
+        Args:
+            latents: ``(B, C, N, D)``, oldest first.
+            proprio: ``(B, C, P)`` SI.
+            actions: ``(B, C, A)`` SI.
+
+        Returns:
+            Next latent ``(B, N, D)``, next proprio ``(B, P)`` SI.
+        """
+        latent, standard = self.predictor(
+            latents, self.standardize_proprio(proprio), self.standardize_actions(actions)
+        )
+        return latent, standard * self.proprio_std + self.proprio_mean
+
+    def rollout(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Imagine on the model's own output; everything standardised.
+
+        Args:
+            latents: ``(B, C, N, D)``.
+            proprio: ``(B, C, P)`` standardised.
+            actions: ``(B, C-1+H, A)`` standardised; the first C-1 belong to the context.
+
+        Returns:
+            Latents ``(B, H, N, D)`` and proprio ``(B, H, P)``.
+        """
+        context = latents.shape[1]
+        horizon = actions.shape[1] - context + 1
+        all_latents, all_proprio = list(latents.unbind(1)), list(proprio.unbind(1))
+        for step in range(horizon):
+            latent, reading = self.predictor(
+                torch.stack(all_latents[-context:], 1),
+                torch.stack(all_proprio[-context:], 1),
+                actions[:, step : step + context],
+            )
+            all_latents.append(latent)
+            all_proprio.append(reading)
+        return torch.stack(all_latents[context:], 1), torch.stack(all_proprio[context:], 1)
+
+    def energy(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
+        """The training energy of a batch and its terms.
+
+        Prediction error over the rollout, plus the regulariser on all latents of the batch, plus
+        the optional terms. Gradients flow into both sides of the prediction (no stop-gradient, no
+        moving-average target): the regulariser alone prevents collapse, as in LeWorldModel.
+
+        Args:
+            clips: at least ``context + rollout_steps`` frames each.
+            generator: source of the random projections.
+
+        Returns:
+            ``total`` and each weighted term, scalars.
+        """
+        loss: LossConfig = self.config.loss
+        context, horizon = self.config.predictor.context, loss.rollout_steps
+        length = context + horizon
+        batch = clips.proprio.shape[0]
+        frames = {name: images[:, :length].flatten(0, 1) for name, images in clips.images.items()}
+        latents = self.encode(frames).unflatten(0, (batch, length))
+        proprio = self.standardize_proprio(clips.proprio[:, :length])
+        actions = self.standardize_actions(clips.actions[:, : length - 1])
+        predicted, readings = self.rollout(latents[:, :context], proprio[:, :context], actions)
+
+        terms = {
+            "prediction": F.mse_loss(predicted, latents[:, context:]),
+            "proprio": loss.proprio_weight * F.mse_loss(readings, proprio[:, context:]),
+        }
+        for token in range(self.latent_shape[0]):
+            z = latents[:, :, token].flatten(0, 1)
+            if loss.regularizer == "sigreg":
+                value = sigreg(z, loss.sigreg_projections, generator)
+                _add(terms, "sigreg", loss.sigreg_weight * value)
+            else:
+                _add(terms, "variance", loss.variance_weight * variance_loss(z))
+                _add(terms, "covariance", loss.covariance_weight * covariance_loss(z))
+        if loss.inverse_dynamics_weight:
+            pairs = torch.cat([latents[:, :-1].flatten(2), latents[:, 1:].flatten(2)], dim=-1)
+            error = F.mse_loss(self.inverse_dynamics(pairs), actions)
+            terms["inverse_dynamics"] = loss.inverse_dynamics_weight * error
+        if loss.time_similarity_weight:
+            change = F.mse_loss(latents[:, 1:], latents[:, :-1])
+            terms["time_similarity"] = loss.time_similarity_weight * change
+        terms["total"] = torch.stack(list(terms.values())).sum()
+        return terms
+
+
+def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:
+    terms[name] = terms[name] + value if name in terms else value

@@ -1,0 +1,192 @@
+"""Run a bundle: NumPy in, ONNX Runtime, NumPy out. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from world_model.bundle import ENCODER, PREDICTOR, BundleError, ModelSpec, open_bundle
+
+Provider = Literal["auto", "cuda", "cpu"]
+Array = NDArray[np.float32]
+_PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+
+
+class Rollouts(NamedTuple):
+    """B imagined futures: ``latents (B, H, N, D)`` and ``proprio (B, H, P)`` in SI."""
+
+    latents: Array
+    proprio: Array
+
+
+class State(Protocol):
+    """What a rollout starts from; `controller.types.ModelState` is one."""
+
+    @property
+    def latents(self) -> Array:
+        """``(C, N, D)``, oldest first."""
+        ...
+
+    @property
+    def proprio(self) -> Array:
+        """``(C, P)`` SI."""
+        ...
+
+    @property
+    def actions(self) -> Array:
+        """``(C-1, A)`` SI, applied between the latents."""
+        ...
+
+
+class OnnxWorldModel:
+    """A loaded bundle. Calls release the interpreter lock; one thread at a time may call it."""
+
+    def __init__(
+        self, spec: ModelSpec, encoder: ort.InferenceSession, predictor: ort.InferenceSession
+    ) -> None:
+        """Use `load_world_model`."""
+        self.spec = spec
+        self._encoder = encoder
+        self._predictor = predictor
+
+    @property
+    def provider(self) -> str:
+        """The execution provider in use: "cuda" or "cpu"."""
+        first = self._predictor.get_providers()[0]
+        return next(name for name, full in _PROVIDERS.items() if full == first)
+
+    def encode(self, images: Mapping[str, NDArray[np.uint8]]) -> Array:
+        """One set of camera images, each ``(H, W, 3)`` uint8 RGB, to a latent ``(N, D)``."""
+        feed = {f"image.{name}": images[name][None] for name in self.spec.cameras}
+        return self._encoder.run(None, feed)[0][0]
+
+    def predict(self, latents: Array, proprio: Array, actions: Array) -> tuple[Array, Array]:
+        """One step ahead.
+
+        Args:
+            latents: ``(B, C, N, D)``, oldest first.
+            proprio: ``(B, C, P)`` SI.
+            actions: ``(B, C, A)`` SI; the last is applied from the newest latent on.
+
+        Returns:
+            Next latent ``(B, N, D)`` and next proprio ``(B, P)``, SI.
+        """
+        feed = {
+            "latents": np.ascontiguousarray(latents),
+            "proprio": np.ascontiguousarray(proprio),
+            "actions": np.ascontiguousarray(actions),
+        }
+        next_latent, next_proprio = self._predictor.run(["next_latent", "next_proprio"], feed)
+        return next_latent, next_proprio
+
+    def rollout(self, state: State, actions: Array) -> Rollouts:
+        """Imagine candidate actions from a state.
+
+        Args:
+            state: context latents ``(C, N, D)``, proprio ``(C, P)``, actions ``(C-1, A)``.
+            actions: ``(B, H, A)`` SI.
+
+        Returns:
+            Predicted latents ``(B, H, N, D)`` and proprio ``(B, H, P)``, SI.
+        """
+        batch, horizon, _ = actions.shape
+        context = self.spec.context
+        length = context + horizon
+        latents = np.empty((batch, length, *state.latents.shape[1:]), np.float32)
+        proprio = np.empty((batch, length, state.proprio.shape[1]), np.float32)
+        latents[:, :context] = state.latents
+        proprio[:, :context] = state.proprio
+        past = np.broadcast_to(state.actions, (batch, *state.actions.shape))
+        applied = np.concatenate([past, actions], axis=1, dtype=np.float32)
+        for step in range(horizon):
+            window = slice(step, step + context)
+            latents[:, step + context], proprio[:, step + context] = self.predict(
+                latents[:, window], proprio[:, window], applied[:, window]
+            )
+        return Rollouts(latents[:, context:], proprio[:, context:])
+
+
+def load_world_model(
+    path: Path, provider: Provider = "auto", threads: int = 1
+) -> OnnxWorldModel:
+    """Check a bundle, load it and run it once, so that nothing can go wrong later for its sake.
+
+    Args:
+        path: bundle folder.
+        provider: "auto" takes CUDA where there is one, then CPU; the others insist.
+        threads: CPU threads of each call.
+
+    Raises:
+        BundleError: the bundle is damaged or its networks do not fit its manifest.
+        RuntimeError: the provider asked for is not there.
+    """
+    bundle = open_bundle(Path(path))
+    providers = choose_providers(provider)
+    encoder = _session(bundle.path / ENCODER, providers, threads)
+    predictor = _session(bundle.path / PREDICTOR, providers, threads)
+    model = OnnxWorldModel(bundle.spec, encoder, predictor)
+    _warm_up(model, bundle.path)
+    return model
+
+
+def choose_providers(provider: Provider) -> list[str]:
+    """ONNX Runtime's provider list for a choice; raises RuntimeError when it cannot be met."""
+    available = ort.get_available_providers()
+    if provider == "auto":
+        return [full for full in _PROVIDERS.values() if full in available]
+    if provider not in _PROVIDERS:
+        raise RuntimeError(f"provider {provider!r}: choose auto, cuda or cpu")
+    if _PROVIDERS[provider] not in available:
+        raise RuntimeError(
+            f"provider {provider!r} is not available in this onnxruntime "
+            f"(it has {', '.join(available)}); install onnxruntime-gpu or use --provider cpu"
+        )
+    return [_PROVIDERS[provider]]
+
+
+def _session(path: Path, providers: list[str], threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # Spinning worker threads would take a core from the simulator and the command loop.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # onnxruntime has its own exception for each way to be broken
+        reason = str(error).splitlines()[0]
+        raise BundleError(f"{path}: ONNX Runtime cannot load it ({reason})") from error
+
+
+class _Zeros(NamedTuple):
+    latents: Array
+    proprio: Array
+    actions: Array
+
+
+def _warm_up(model: OnnxWorldModel, path: Path) -> None:
+    """Run encoder and predictor once and hold their shapes against the manifest."""
+    spec = model.spec
+    try:
+        images = {name: np.zeros((h, w, 3), np.uint8) for name, (h, w) in spec.cameras.items()}
+        latent = model.encode(images)
+        if latent.shape != spec.latent_shape:
+            raise ValueError(f"encoder gives {latent.shape}, manifest says {spec.latent_shape}")
+        state = _Zeros(
+            np.repeat(latent[None], spec.context, 0),
+            np.zeros((spec.context, len(spec.proprio_names)), np.float32),
+            np.zeros((spec.context - 1, len(spec.action_names)), np.float32),
+        )
+        rollouts = model.rollout(state, np.zeros((2, 2, len(spec.action_names)), np.float32))
+        if not np.isfinite(rollouts.latents).all():
+            raise ValueError("predictor gives non-finite latents")
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise BundleError(
+            f"{path}: the networks do not fit the manifest ({reason}); export the bundle again"
+        ) from error

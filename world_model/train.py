@@ -1,0 +1,299 @@
+"""Train a world model from a data set: one loop, exact resume, early warnings."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from world_model.checkpoint import (
+    FILE_NAME,
+    Checkpoint,
+    CheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from world_model.config import TrainConfig
+from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.jepa import Clips, Jepa, Normalization
+from world_model.probe import alarms, validate
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training run came to.
+
+    Attributes:
+        out: folder with the checkpoint, ``metrics.json`` and the TensorBoard curves.
+        step: optimiser steps done.
+        finished: False when it was interrupted; `train` with ``resume=True`` goes on.
+        validation: the last validation, see `world_model.probe.validate`.
+        warnings: what the collapse alarms say of it.
+        wall_s: seconds spent in this call.
+        data_wait_share: share of the training time spent waiting for data.
+        frames: training frames in the data set.
+    """
+
+    out: Path
+    step: int
+    finished: bool
+    validation: dict[str, Any]
+    warnings: list[str]
+    wall_s: float
+    data_wait_share: float
+    frames: int
+
+
+def train(
+    dataset: Path, out: Path, config: TrainConfig, resume: bool = False, progress: bool = True
+) -> TrainResult:
+    """Train until ``config.steps``; Ctrl-C saves a checkpoint and returns.
+
+    Args:
+        dataset: LeRobotDataset v3 folder.
+        out: folder for checkpoint and curves.
+        config: settings; with ``resume`` those of the checkpoint are used and only ``steps`` may
+            not differ.
+        resume: go on from the checkpoint in ``out``. The losses are those of a run that was never
+            interrupted: clips and projections are drawn from (seed, step) alone.
+        progress: show a progress bar.
+
+    Raises:
+        DatasetError: the data set cannot be read.
+        CheckpointError: ``out`` holds a checkpoint already, or none to resume from, or one of
+            another data set.
+    """
+    began = time.monotonic()
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    cache = build_cache(dataset, progress=progress)
+    checkpoint = _checkpoint_to_resume(out, cache, config) if resume else None
+    if checkpoint is None and (out / FILE_NAME).exists():
+        raise CheckpointError(
+            f"{out / FILE_NAME}: there is a run here already; add --resume to go on with it or "
+            "choose another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
+    starts = cache.clip_starts(config.clip_length, fit)
+    if len(starts) == 0:
+        raise ValueError(
+            f"{dataset}: no episode has {config.clip_length} frames, the length of one training "
+            "clip (context + rollout_steps); record longer episodes or lower rollout_steps"
+        )
+
+    torch.manual_seed(config.seed)
+    normalization = _normalization(cache, fit)
+    model = Jepa(config, dict(cache.spec.cameras), normalization)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    step, history = 0, []
+    if checkpoint is not None:
+        model.load_state_dict(checkpoint.model)
+        optimizer.load_state_dict(checkpoint.optimizer)
+        step, history = checkpoint.step, list(checkpoint.history)
+
+    def save() -> None:
+        save_checkpoint(
+            out,
+            Checkpoint(
+                step=step,
+                config=config,
+                data=_describe(cache, len(fit), len(held_out)),
+                normalization={k: v.tolist() for k, v in dataclasses.asdict(normalization).items()},
+                model=model.state_dict(),
+                optimizer=optimizer.state_dict(),
+                history=history,
+            ),
+        )
+
+    waited_s, loop_began = 0.0, time.monotonic()
+    bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=not progress)
+    with SummaryWriter(out / "tensorboard", purge_step=step) as writer, bar:
+        try:
+            while step < config.steps:
+                fetch_began = time.monotonic()
+                clips = draw_clips(cache, starts, config, step)
+                waited_s += time.monotonic() - fetch_began
+                losses = _optimize(model, optimizer, clips, config, step)
+                step += 1
+                bar.update()
+                if step % 20 == 0:
+                    for name, value in losses.items():
+                        writer.add_scalar(f"loss/{name}", value, step)
+                    bar.set_postfix(
+                        loss=f"{losses['total']:.3f}", predict=f"{losses['prediction']:.4f}"
+                    )
+                _append_losses(out, step, losses)
+                if step % config.validate_every == 0 or step == config.steps:
+                    report = {"step": step, **validate(model, cache, fit, held_out, config.seed)}
+                    history.append(report)
+                    _log_validation(writer, report, _latent_width(model), bar)
+                if step % config.checkpoint_every == 0 or step == config.steps:
+                    save()
+        except KeyboardInterrupt:
+            save()
+            tqdm.write(f"interrupted at step {step}; `--resume` goes on from here")
+    last = history[-1] if history else {}
+    result = TrainResult(
+        out=out,
+        step=step,
+        finished=step >= config.steps,
+        validation=last,
+        warnings=alarms(last, _latent_width(model)) if last else [],
+        wall_s=time.monotonic() - began,
+        data_wait_share=waited_s / max(time.monotonic() - loop_began, 1e-9),
+        frames=int(sum(cache.episode_lengths[fit])),
+    )
+    (out / "metrics.json").write_text(
+        json.dumps(dataclasses.asdict(result) | {"out": str(out), "history": history}, indent=1)
+    )
+    return result
+
+
+def draw_clips(cache: Cache, starts: NDArray[np.int64], config: TrainConfig, step: int) -> Clips:
+    """The batch of one step: a function of (seed, step) alone, so that a resumed run repeats it."""
+    rng = np.random.default_rng((config.seed, step))
+    batch = cache.clips(rng.choice(starts, config.batch), config.clip_length)
+    images = {name: _shift(values, config.shift_px, rng) for name, values in batch.images.items()}
+    return Clips(
+        images={name: torch.from_numpy(values) for name, values in images.items()},
+        proprio=torch.from_numpy(batch.proprio),
+        actions=torch.from_numpy(batch.actions),
+    )
+
+
+def read_losses(out: Path) -> dict[int, dict[str, float]]:
+    """Every step's losses of a run, by step; a step repeated after a kill counts once."""
+    rows: Iterator[dict[str, float]] = map(
+        json.loads, (out / "losses.jsonl").read_text().splitlines()
+    )
+    return {int(row.pop("step")): row for row in rows}
+
+
+def _checkpoint_to_resume(out: Path, cache: Cache, config: TrainConfig) -> Checkpoint:
+    checkpoint = load_checkpoint(out)
+    if checkpoint.data["dataset_hash"] != cache.dataset_hash:
+        raise CheckpointError(
+            f"{out}: this run was trained on another data set; resume it with the one it knows"
+        )
+    if checkpoint.config != config:
+        differing = [
+            field.name
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) != getattr(checkpoint.config, field.name)
+        ]
+        raise CheckpointError(
+            f"{out}: cannot resume with other settings ({', '.join(differing)}); resume with those "
+            "the run began with, or start a new one in another --out"
+        )
+    return checkpoint
+
+
+def _optimize(
+    model: Jepa, optimizer: torch.optim.Optimizer, clips: Clips, config: TrainConfig, step: int
+) -> dict[str, float]:
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate * _schedule(config, step)
+    generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+    model.train()
+    terms: dict[str, Tensor] = model.energy(clips, generator)
+    optimizer.zero_grad(set_to_none=True)
+    terms["total"].backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
+    optimizer.step()
+    losses = {name: float(value) for name, value in terms.items()}
+    if not math.isfinite(losses["total"]):
+        raise FloatingPointError(
+            f"the loss became {losses['total']} at step {step}; lower learning_rate"
+        )
+    return losses
+
+
+def _schedule(config: TrainConfig, step: int) -> float:
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    done = (step - config.warmup_steps) / max(config.steps - config.warmup_steps, 1)
+    return 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
+
+
+def _shift(images: NDArray[np.uint8], pixels: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Move each clip ``(B, T, H, W, 3)`` by up to ``pixels``, edges repeated."""
+    if pixels == 0:
+        return images
+    padded = np.pad(images, ((0, 0), (0, 0), (pixels,) * 2, (pixels,) * 2, (0, 0)), mode="edge")
+    height, width = images.shape[2:4]
+    moved = np.empty_like(images)
+    for row, (y, x) in enumerate(rng.integers(0, 2 * pixels + 1, (len(images), 2))):
+        moved[row] = padded[row, :, y : y + height, x : x + width]
+    return moved
+
+
+def _normalization(cache: Cache, episodes: NDArray[np.int64]) -> Normalization:
+    indices = cache.clip_starts(1, episodes)
+    proprio = np.asarray(cache.proprio)[indices].astype(np.float64)
+    actions = np.asarray(cache.actions)[indices].astype(np.float64)
+    return Normalization(
+        proprio_mean=proprio.mean(0),
+        proprio_std=np.maximum(proprio.std(0), 1e-3),
+        action_mean=actions.mean(0),
+        action_std=np.maximum(actions.std(0), 1e-3),
+    )
+
+
+def _describe(cache: Cache, fit: int, held_out: int) -> dict[str, Any]:
+    spec = cache.spec
+    return {
+        "dataset_hash": cache.dataset_hash,
+        "frames": int(sum(cache.episode_lengths)),
+        "episodes": {"train": fit, "held_out": held_out},
+        "env_id": spec.env_id,
+        "robot_type": spec.robot_type,
+        "fps": float(spec.fps),
+        "cameras": {name: [int(h), int(w)] for name, (h, w) in spec.cameras.items()},
+        "proprio_names": list(spec.proprio_names),
+        "action_names": list(spec.action_names),
+        "action_low": [float(v) for v in spec.action_low],
+        "action_high": [float(v) for v in spec.action_high],
+    }
+
+
+def _latent_width(model: Jepa) -> int:
+    return model.latent_shape[0] * model.latent_shape[1]
+
+
+def _append_losses(out: Path, step: int, losses: dict[str, float]) -> None:
+    with open(out / "losses.jsonl", "a") as file:
+        file.write(json.dumps({"step": step, **losses}) + "\n")
+
+
+def _log_validation(
+    writer: SummaryWriter, report: dict[str, Any], latent_width: int, bar: tqdm
+) -> None:
+    for name in ("std_min", "std_mean", "effective_rank", "rollout_ratio"):
+        writer.add_scalar(f"validation/{name}", report[name], report["step"])
+    for name, value in report["probe_r2"].items():
+        writer.add_scalar(f"probe_r2/{name}", value, report["step"])
+    probed = {k: v for k, v in report["probe_r2"].items() if "velocity" not in k}
+    worst = min(probed, key=probed.__getitem__) if probed else "none"
+    bar.write(
+        f"step {report['step']}: latent std {report['std_mean']:.2f}, effective rank "
+        f"{report['effective_rank']:.1f} of {latent_width}, rollout error "
+        f"{report['rollout_ratio']:.2f} x copy-last, worst probe {worst} "
+        f"R² {probed.get(worst, float('nan')):.3f}"
+    )
+    for line in alarms(report, latent_width):
+        bar.write(f"WARNING {line}")
