@@ -1,0 +1,255 @@
+"""Messages to arrays and back. No node, no state, no decisions.
+
+Everything that comes from outside is checked here: a message that does not hold what it says raises
+ValueError with one line that names the field.
+"""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64MultiArray, MultiArrayDimension
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from controller.types import NS_PER_S, Plan, PlanStatus
+
+# Encoding to channels and where red, green and blue are among them.
+_ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
+    "rgb8": (3, (0, 1, 2)),
+    "bgr8": (3, (2, 1, 0)),
+    "rgba8": (4, (0, 1, 2)),
+    "bgra8": (4, (2, 1, 0)),
+    "mono8": (1, (0, 0, 0)),
+}
+_TOOL_ACTIONS = {"tool.vx": 0, "tool.vy": 1, "tool.vz": 2}
+# A plan whose knots are joined by straight lines is sent as steps of this length.
+_LINEAR_STEP_S = 0.02
+
+
+def stamp_to_ns(stamp: Time) -> int:
+    """ROS stamp to integer nanoseconds."""
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
+
+
+def ns_to_stamp(stamp_ns: int) -> Time:
+    """Integer nanoseconds to a ROS stamp."""
+    return Time(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
+
+
+def image_to_array(message: Image) -> NDArray[np.uint8]:
+    """Image message to ``(H, W, 3)`` uint8 RGB; rows may be padded.
+
+    Raises:
+        ValueError: unknown encoding, or width, height, step and data that do not fit together.
+    """
+    if message.encoding not in _ENCODINGS:
+        known = ", ".join(_ENCODINGS)
+        raise ValueError(f"image encoding {message.encoding!r} is not one of {known}")
+    channels, order = _ENCODINGS[message.encoding]
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    if height < 1 or width < 1:
+        raise ValueError(f"image is {width}×{height} pixels")
+    if step < width * channels:
+        raise ValueError(f"image step {step} is below {width}×{channels} bytes ({message.encoding})")
+    if len(message.data) != height * step:
+        raise ValueError(f"image holds {len(message.data)} bytes, expected {height}×{step}")
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, : width * channels]
+    pixels = rows.reshape(height, width, channels)
+    if message.encoding == "rgb8":
+        return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels[:, :, list(order)])
+
+
+def array_to_image(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:
+    """``(H, W, 3)`` uint8 RGB to an rgb8 message stamped with the capture time.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"image must be (H, W, 3) uint8, got {pixels.shape} {pixels.dtype}")
+    message = Image()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame_id
+    message.height, message.width = pixels.shape[:2]
+    message.encoding = "rgb8"
+    message.step = pixels.shape[1] * 3
+    data = array.array("B")  # rclpy copies this in 0.05 ms; a list or bytes takes over 1 ms
+    data.frombytes(pixels.tobytes())
+    message.data = data
+    return message
+
+
+def action_axes(action_names: Sequence[str]) -> tuple[int, ...]:
+    """Which of x, y, z each action moves the tool along.
+
+    Raises:
+        ValueError: a name that is no tool velocity, or one twice.
+    """
+    unknown = [name for name in action_names if name not in _TOOL_ACTIONS]
+    if unknown:
+        known = ", ".join(_TOOL_ACTIONS)
+        raise ValueError(f"action {unknown[0]!r} is not a tool velocity ({known})")
+    if not action_names or len(set(action_names)) != len(action_names):
+        raise ValueError(f"actions {list(action_names)} must be given, each once")
+    return tuple(_TOOL_ACTIONS[name] for name in action_names)
+
+
+def velocity_to_twist(
+    velocity_m_s: NDArray[np.floating], stamp_ns: int, frame_id: str
+) -> TwistStamped:
+    """Tool velocity ``(3,)`` m/s in ``frame_id`` to a twist without rotation."""
+    message = TwistStamped()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame_id
+    linear = message.twist.linear
+    linear.x, linear.y, linear.z = (float(v) for v in velocity_m_s)
+    return message
+
+
+def twist_to_velocity(message: TwistStamped) -> NDArray[np.float64]:
+    """Linear part ``(3,)`` of a twist, m/s."""
+    linear = message.twist.linear
+    return np.array([linear.x, linear.y, linear.z])
+
+
+def position_to_pose(
+    position_m: NDArray[np.floating], stamp_ns: int, frame_id: str
+) -> PoseStamped:
+    """Tool position ``(3,)`` m in ``frame_id``, gripper pointing down (half a turn about x)."""
+    message = PoseStamped()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame_id
+    point = message.pose.position
+    point.x, point.y, point.z = (float(v) for v in position_m)
+    message.pose.orientation.x = 1.0
+    message.pose.orientation.w = 0.0
+    return message
+
+
+def pose_to_position(message: PoseStamped) -> NDArray[np.float64]:
+    """Position ``(3,)`` of a pose, m."""
+    point = message.pose.position
+    return np.array([point.x, point.y, point.z])
+
+
+def plan_to_trajectory(
+    plan: Plan, action_names: Sequence[str], frame_id: str
+) -> JointTrajectory:
+    """A plan as velocities over time: each point holds from its time to that of the next.
+
+    The header stamp is the plan's start and the last point, all zeros, is its end. A plan that must
+    not be followed becomes a trajectory without points, which means stop. Straight-line knots are
+    sent as fine steps, so that there is only one way to read the message.
+    """
+    message = JointTrajectory()
+    message.header.stamp = ns_to_stamp(plan.start_ns)
+    message.header.frame_id = frame_id
+    message.joint_names = list(action_names)
+    if not plan.usable:
+        return message
+    if plan.interpolation == "hold":
+        times_s = plan.knot_times_s[plan.knot_times_s < plan.duration_s]
+        actions = plan.knots[: len(times_s)]
+    else:
+        times_s = np.arange(0.0, plan.duration_s - 1e-9, _LINEAR_STEP_S)
+        actions = np.stack(
+            [plan.action_at(plan.start_ns + round(t * NS_PER_S)) for t in times_s]
+        )
+    for time_s, action in zip(times_s, actions, strict=True):
+        message.points.append(_point(float(time_s), [float(a) for a in action]))
+    message.points.append(_point(plan.duration_s, [0.0] * len(action_names)))
+    return message
+
+
+def trajectory_to_plan(message: JointTrajectory) -> Plan:
+    """The plan ``plan_to_trajectory`` sent, its actions as tool velocities ``(K, 3)`` m/s.
+
+    Values are not judged here: NaN passes and is the command filter's to stop.
+
+    Raises:
+        ValueError: unknown actions, points of the wrong size, or times that do not ascend from 0.
+    """
+    axes = action_axes(message.joint_names)
+    start_ns = stamp_to_ns(message.header.stamp)
+    if not message.points:
+        return Plan(
+            start_ns=start_ns,
+            knot_times_s=np.zeros(1),
+            knots=np.zeros((1, 3), np.float32),
+            duration_s=0.0,
+            cost=float("nan"),
+            status=PlanStatus.NO_FINITE_ROLLOUT,
+        )
+    times_s = np.array(
+        [p.time_from_start.sec + p.time_from_start.nanosec / NS_PER_S for p in message.points]
+    )
+    if len(times_s) < 2 or times_s[0] != 0.0 or (np.diff(times_s) <= 0).any():
+        raise ValueError(f"plan times must ascend from 0 and have an end, got {times_s.tolist()}")
+    knots = np.zeros((len(times_s) - 1, 3), np.float32)
+    for row, point in zip(knots, message.points[:-1], strict=True):
+        if len(point.velocities) != len(axes):
+            raise ValueError(f"plan point has {len(point.velocities)} velocities for {len(axes)}")
+        row[list(axes)] = point.velocities
+    return Plan(
+        start_ns=start_ns,
+        knot_times_s=times_s[:-1],
+        knots=knots,
+        duration_s=float(times_s[-1]),
+        cost=float("nan"),
+        status=PlanStatus.OK,
+    )
+
+
+def _point(time_s: float, velocities: list[float]) -> JointTrajectoryPoint:
+    stamp = ns_to_stamp(round(time_s * NS_PER_S))
+    return JointTrajectoryPoint(
+        velocities=velocities, time_from_start=Duration(sec=stamp.sec, nanosec=stamp.nanosec)
+    )
+
+
+def values_to_labelled_array(values: Mapping[str, float]) -> Float64MultiArray:
+    """Named numbers as one vector; the names, comma-separated, are the label of its dimension."""
+    message = Float64MultiArray(data=[float(v) for v in values.values()])
+    size = len(message.data)
+    message.layout.dim.append(
+        MultiArrayDimension(label=",".join(values), size=size, stride=size)
+    )
+    return message
+
+
+def labelled_array_to_values(message: Float64MultiArray) -> dict[str, float]:
+    """The named numbers `values_to_labelled_array` sent.
+
+    Raises:
+        ValueError: names and numbers that are not equally many.
+    """
+    names = message.layout.dim[0].label.split(",") if message.layout.dim else []
+    if len(names) != len(message.data):
+        raise ValueError(f"{len(message.data)} numbers with {len(names)} names")
+    return dict(zip(names, message.data, strict=True))
+
+
+def diagnostics(
+    stamp_ns: int, name: str, message: str, values: Mapping[str, object], level: bytes
+) -> DiagnosticArray:
+    """One diagnostic status; numbers are written with six significant digits."""
+    status = DiagnosticStatus(level=level, name=name, message=message, hardware_id="foresee")
+    for key, value in values.items():
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        status.values.append(KeyValue(key=key, value=text))
+    array_message = DiagnosticArray(status=[status])
+    array_message.header.stamp = ns_to_stamp(stamp_ns)
+    return array_message
+
+
+def diagnostic_values(message: DiagnosticArray) -> dict[str, str]:
+    """Key to value of the first status."""
+    return {v.key: v.value for v in message.status[0].values} if message.status else {}

@@ -1,0 +1,216 @@
+"""The parameters of every node: name, type, default, meaning and limits, each written once.
+
+A node declares its dataclass with `declare_parameters` and gets the values back, checked. The graph
+starter writes the same dataclasses to parameter files, and a test holds the launch files to them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+Parameters = TypeVar("Parameters")
+# Declared by rclpy itself on every node.
+_OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides")
+
+
+class ParameterError(ValueError):
+    """A parameter that is unknown, of the wrong type or out of range: one line, naming it."""
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    """A dataclass field that is a ROS parameter.
+
+    Args:
+        default: its value when none is given; its type is the parameter's type.
+        description: one line, with the unit.
+        low: lowest value allowed, of a number or of every number in a tuple.
+        high: highest value allowed.
+        choices: the strings allowed; empty for any.
+    """
+    metadata = {"description": description, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """Parameters of `sim_node`."""
+
+    env_id: str = parameter("foresee/Reach-v0", "Gymnasium id of the simulated world")
+    seed: int = parameter(0, "seed of the first reset and of the next ~/reset", low=0)
+    camera: str = parameter("scene", "which of the world's cameras to publish")
+    image_size: int = parameter(64, "image height and width in pixels", low=16, high=1024)
+    image_rate_hz: float = parameter(10.0, "camera frames per second", low=0.1, high=60.0)
+    state_rate_hz: float = parameter(
+        100.0, "joint states and tool poses per second", low=10.0, high=240.0
+    )
+    command_timeout_s: float = parameter(
+        0.2, "the tool stops when no command came for this long, s", low=0.01, high=10.0
+    )
+    base_frame: str = parameter("panda_link0", "frame of commands and tool poses")
+    camera_frame: str = parameter("scene_optical_frame", "frame of the images")
+
+
+@dataclass(frozen=True)
+class AgentParameters:
+    """Parameters of `agent_node`."""
+
+    bundle: str = parameter("", "folder of the world model bundle")
+    agent_config: str = parameter("", "YAML file of the agent; empty for the defaults")
+    provider: str = parameter(
+        "auto", "where the model runs", choices=("auto", "cuda", "cpu")
+    )
+    threads: int = parameter(1, "CPU threads of the model", low=1, high=64)
+    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
+    base_frame: str = parameter("panda_link0", "frame of the planned velocities")
+    max_reading_skew_s: float = parameter(
+        0.05, "largest time between a frame and the joint reading planned with, s", low=0.001
+    )
+
+
+@dataclass(frozen=True)
+class CommandParameters:
+    """Parameters of `command_node`; the limits are those of `controller.command_filter`."""
+
+    rate_hz: float = parameter(100.0, "commands per second", low=10.0, high=1000.0)
+    base_frame: str = parameter("panda_link0", "frame of commands, limits and workspace")
+    speed_m_s: tuple[float, ...] = parameter(
+        (0.25, 0.25, 0.25), "largest tool speed along x, y, z, m/s", low=1e-3, high=3.0
+    )
+    acceleration_m_s2: tuple[float, ...] = parameter(
+        (5.0, 5.0, 5.0), "largest tool acceleration along x, y, z, m/s²", low=1e-2, high=50.0
+    )
+    workspace_low_m: tuple[float, ...] = parameter(
+        (0.2, -0.5, 0.0), "lower corner of the box the tool is kept in, m"
+    )
+    workspace_high_m: tuple[float, ...] = parameter(
+        (0.8, 0.5, 0.8), "upper corner of the box the tool is kept in, m"
+    )
+    max_plan_age_s: float = parameter(
+        0.35, "the tool stops when no new plan came for this long, s", low=0.02, high=10.0
+    )
+    max_pose_age_s: float = parameter(
+        0.2, "the tool stops when its position is older than this, s", low=0.02, high=10.0
+    )
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of `recorder_node`."""
+
+    path: str = parameter("", "folder of the new bag; must not exist")
+    topics: tuple[str, ...] = parameter(
+        (
+            "scene/image_raw",
+            "scene/camera_info",
+            "scene/goal_image",
+            "joint_states",
+            "tool_pose",
+            "servo_node/delta_twist_cmds",
+            "plan",
+            "plan_status",
+            "command_node/status",
+            "evaluation/truth",
+            "/diagnostics",
+        ),
+        "topics to record, each from when it first appears",
+    )
+
+
+def check(values: object) -> None:
+    """Hold every field of a parameter dataclass to its type and limits.
+
+    Raises:
+        ParameterError: the first one that does not fit.
+    """
+    for item in fields(values):  # type: ignore[arg-type]
+        name, value, default = item.name, getattr(values, item.name), item.default
+        if isinstance(default, tuple):
+            if not isinstance(value, tuple) or not all(type(v) is type(default[0]) for v in value):
+                raise ParameterError(f"parameter {name}: expected a list like {list(default)}")
+            if isinstance(default[0], float) and len(value) != len(default):
+                raise ParameterError(f"parameter {name}: expected {len(default)} numbers")
+        elif type(value) is not type(default):
+            kind = type(default).__name__
+            raise ParameterError(f"parameter {name}: expected {kind}, got {value!r}")
+        low, high = item.metadata["low"], item.metadata["high"]
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ParameterError(f"parameter {name}: {number} is not finite")
+            if (low is not None and number < low) or (high is not None and number > high):
+                lowest = "-inf" if low is None else low
+                highest = "inf" if high is None else high
+                raise ParameterError(f"parameter {name}: {number} is not in [{lowest}, {highest}]")
+        choices = item.metadata["choices"]
+        if choices and value not in choices:
+            raise ParameterError(f"parameter {name}: {value!r} is not one of {', '.join(choices)}")
+
+
+def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
+    """Declare every field of a dataclass on a node and read the values it was started with.
+
+    The node must be created with ``automatically_declare_parameters_from_overrides=True``: that is
+    how a misspelt parameter is seen at all, rclpy otherwise drops it without a word.
+
+    Raises:
+        ParameterError: unknown name (with the nearest known one), wrong type or out of range.
+    """
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    for name in node.get_parameters_by_prefix(""):
+        if name not in known and name.split(".")[0] not in _OF_RCLPY:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
+            raise ParameterError(f"unknown parameter {name}{hint}")
+    values: dict[str, Any] = {}
+    for name, item in known.items():
+        low, high = item.metadata["low"], item.metadata["high"]
+        descriptor = ParameterDescriptor(
+            name=name,
+            description=item.metadata["description"],
+            additional_constraints=", ".join(item.metadata["choices"]),
+        )
+        if low is not None and high is not None:
+            if isinstance(item.default, float):
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)
+                ]
+            elif isinstance(item.default, int):
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(low), to_value=int(high), step=1)
+                ]
+        if node.has_parameter(name):
+            value = node.get_parameter(name).value
+            if isinstance(item.default, float) and type(value) is int:
+                value = float(value)  # YAML's 10 for 10.0 is no reason to refuse
+            node.undeclare_parameter(name)
+        else:
+            value = item.default
+        # rclpy hands lists over as list or array.array.
+        values[name] = tuple(value) if isinstance(item.default, tuple) else value
+    result = kind(**values)
+    check(result)
+    for name, item in known.items():
+        node.declare_parameter(name, values[name], ignore_override=True)
+    return result
+
+
+def as_mapping(values: object) -> Mapping[str, Any]:
+    """A parameter dataclass as ROS writes it to YAML: tuples become lists."""
+    pairs = dataclasses.asdict(values).items()  # type: ignore[call-overload]
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in pairs}

@@ -1,0 +1,165 @@
+"""How a node's process lives: start, say that it is ready, stop on a signal, leave nothing behind.
+
+All nodes use the same few steps, because their order matters: a background executor thread that still
+spins when the interpreter ends aborts the process, and DDS removes its shared memory only when the
+context is shut down.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import rclpy
+from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+READY_FD = "FORESEE_READY_FD"  # the starter's pipe: one line, "ready" or "error: …"
+STDIN_IS_PARENT = "FORESEE_STDIN_IS_PARENT"  # stdin is a pipe that closes when the starter dies
+EXIT_BAD_INPUT = 2
+
+
+class ManagedNode(Protocol):
+    """What `run_node` needs of a node besides being an rclpy one."""
+
+    def start(self) -> None:
+        """Start own threads; called on the main thread while the executor already spins.
+
+        Raises:
+            ValueError or OSError: it cannot work as configured; one line, exit 2.
+        """
+        ...
+
+    def stop(self) -> None:
+        """End own threads, leaving the robot safe; the executor still spins."""
+        ...
+
+
+class Spinner:
+    """An executor on a thread of its own that can be stopped without a race.
+
+    `Executor.shutdown` destroys what the spinning thread still waits on, so the thread is ended
+    first, and `failure` holds what a callback raised, if one did.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        """Take over an executor that already holds its nodes."""
+        self._executor = executor
+        self._stop = threading.Event()
+        self.failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._spin, name="executor", daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._executor.spin_once(timeout_sec=0.5)
+        except BaseException as error:
+            self.failure = error
+
+    def stop(self) -> None:
+        """End the thread, then shut the executor down."""
+        self._stop.set()
+        self._executor.wake()
+        self._thread.join()
+        self._executor.shutdown()
+
+
+@contextlib.contextmanager
+def _stop_signals(stop: threading.Event) -> Iterator[None]:
+    """Set ``stop`` on SIGINT and SIGTERM, and when a starter that gave its pipe has died."""
+    previous = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    if os.environ.get(STDIN_IS_PARENT):
+
+        def wait_for_parent() -> None:
+            while os.read(sys.stdin.fileno(), 1):
+                pass
+            stop.set()
+            time.sleep(10.0)
+            os._exit(1)  # a node that cannot stop must not outlive its starter
+
+        threading.Thread(target=wait_for_parent, name="parent", daemon=True).start()
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _report(line: str) -> None:
+    """Tell the starter, if there is one."""
+    descriptor = os.environ.pop(READY_FD, None)
+    if descriptor is not None:
+        with contextlib.suppress(OSError), os.fdopen(int(descriptor), "w") as pipe:
+            pipe.write(line + "\n")
+
+
+def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+    """Run one node in this process until SIGINT or SIGTERM.
+
+    Args:
+        make_node: builds the node, which also is a `ManagedNode`.
+        args: ROS arguments; ``None`` for those of the command line.
+
+    Returns:
+        exit status: 0 after a signal, 2 for a wrong parameter or file (one line on stderr), 1 for
+        a failure while running.
+    """
+    stop = threading.Event()
+    with _stop_signals(stop):
+        # Ours, not rclpy's: those shut the context down under the node, before it can brake.
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            return _run(make_node, stop)
+        finally:
+            rclpy.try_shutdown()
+
+
+def _run(make_node: Callable[[], Node], stop: threading.Event) -> int:
+    node: Node | None = None
+    spinner: Spinner | None = None
+    started = False
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        spinner = Spinner(executor)
+        node.start()
+        started = True
+        gc.freeze()  # what was loaded stays: later collections need not look through it
+        node.get_logger().info("ready")
+        _report("ready")
+        while not stop.wait(0.2):
+            if spinner.failure is not None:
+                raise spinner.failure
+        return 0
+    except (ValueError, OSError) as error:
+        if started:
+            traceback.print_exc()
+        line = " ".join(str(error).split())
+        _report(f"error: {line}")
+        print(f"{node.get_name() if node else 'node'}: {line}", file=sys.stderr, flush=True)
+        return 1 if started else EXIT_BAD_INPUT
+    except Exception as error:
+        _report(f"error: {type(error).__name__}: {error}")
+        traceback.print_exc()
+        return 1
+    finally:
+        if node is not None:
+            node.stop()
+        if spinner is not None:
+            spinner.stop()
+        if node is not None:
+            node.destroy_node()
