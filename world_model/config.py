@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
+class TrainConfigError(ValueError):
+    """A setting out of its limits, or settings that do not fit the data."""
+
+
 @dataclass(frozen=True)
 class EncoderConfig:
     """The image encoder: a convolutional patch stem, then residual stages."""
@@ -134,4 +138,4 @@ def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
 
 def _require(condition: bool, rule: str, value: object) -> None:
     if not condition:
-        raise ValueError(f"{rule}, got {value!r}")
+        raise TrainConfigError(f"{rule}, got {value!r}")

@@ -23,7 +23,7 @@ OPSET = 18
 
 
 class ExportError(ValueError):
-    """The exported networks do not compute what the trained ones do."""
+    """A bundle that cannot be written, above all one that does not compute what torch does."""
 
 
 class _EncoderGraph(nn.Module):
@@ -57,12 +57,12 @@ def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bund
         CheckpointError: ``run`` has no usable checkpoint.
         DatasetError: the data set cannot be read.
         ExportError: the largest difference between torch and ONNX Runtime on held-out data is over
-            `PARITY_TOLERANCE`, or the data set is not the one of the run.
-        FileExistsError: ``out`` exists and ``overwrite`` is not set.
+            `PARITY_TOLERANCE`, the data set is not the one of the run, or ``out`` exists and
+            ``overwrite`` is not set.
     """
     checkpoint = load_checkpoint(run)
     if out.exists() and not overwrite:
-        raise FileExistsError(f"{out}: exists already; choose another --out or add --overwrite")
+        raise ExportError(f"{out}: exists already; choose another --out or add --overwrite")
     model = model_from_checkpoint(checkpoint)
     cache = build_cache(dataset)
     if cache.dataset_hash != checkpoint.data["dataset_hash"]:

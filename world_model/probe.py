@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from world_model.config import TrainConfigError
 from world_model.data.cache import Cache
 from world_model.jepa import Jepa
 
@@ -166,7 +167,7 @@ def _rollout_error(
     context = model.config.predictor.context
     starts = cache.clip_starts(context + horizon, episodes)
     if len(starts) == 0:
-        raise ValueError(
+        raise TrainConfigError(
             f"no held-out episode has {context + horizon} frames, which judging a rollout of "
             f"{horizon} steps needs; record longer episodes"
         )

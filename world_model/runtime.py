@@ -17,6 +17,10 @@ Array = NDArray[np.float32]
 _PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
 
 
+class ProviderError(RuntimeError):
+    """The execution provider that was asked for is not there."""
+
+
 class Rollouts(NamedTuple):
     """B imagined futures: ``latents (B, H, N, D)`` and ``proprio (B, H, P)`` in SI."""
 
@@ -123,7 +127,7 @@ def load_world_model(
 
     Raises:
         BundleError: the bundle is damaged or its networks do not fit its manifest.
-        RuntimeError: the provider asked for is not there.
+        ProviderError: the provider asked for is not there.
     """
     bundle = open_bundle(Path(path))
     providers = choose_providers(provider)
@@ -135,14 +139,14 @@ def load_world_model(
 
 
 def choose_providers(provider: Provider) -> list[str]:
-    """ONNX Runtime's provider list for a choice; raises RuntimeError when it cannot be met."""
+    """ONNX Runtime's provider list for a choice; raises ProviderError when it cannot be met."""
     available = ort.get_available_providers()
     if provider == "auto":
         return [full for full in _PROVIDERS.values() if full in available]
     if provider not in _PROVIDERS:
-        raise RuntimeError(f"provider {provider!r}: choose auto, cuda or cpu")
+        raise ProviderError(f"provider {provider!r}: choose auto, cuda or cpu")
     if _PROVIDERS[provider] not in available:
-        raise RuntimeError(
+        raise ProviderError(
             f"provider {provider!r} is not available in this onnxruntime "
             f"(it has {', '.join(available)}); install onnxruntime-gpu or use --provider cpu"
         )

@@ -26,7 +26,7 @@ from world_model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from world_model.config import TrainConfig
+from world_model.config import TrainConfig, TrainConfigError
 from world_model.data.cache import Cache, build_cache, split_episodes
 from world_model.jepa import Clips, Jepa, Normalization
 from world_model.probe import alarms, validate
@@ -89,7 +89,7 @@ def train(
     fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
     starts = cache.clip_starts(config.clip_length, fit)
     if len(starts) == 0:
-        raise ValueError(
+        raise TrainConfigError(
             f"{dataset}: no episode has {config.clip_length} frames, the length of one training "
             "clip (context + rollout_steps); record longer episodes or lower rollout_steps"
         )

@@ -1,0 +1,179 @@
+"""Record scripted exploration of a simulated world as a data set."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from tqdm import tqdm
+
+from foresee.errors import UsageError
+from foresee.worlds import CAMERA, make_world
+from sim.exploration import Explorer
+from sim.randomization import Randomization
+from world_model.data.dataset import DatasetSpec, DatasetWriter, Episode
+
+# Truth that is stored beside the data for probes; never given to training or to the agent.
+EVALUATION = {
+    "block.x": ("block_position_m", 0),
+    "block.y": ("block_position_m", 1),
+    "block.yaw": ("block_yaw_rad", None),
+}
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What one worker is asked to record.
+
+    Attributes:
+        env_id: the world.
+        image_size: side of the camera image in pixels.
+        episode_frames: frames in an episode.
+        seed: of the whole collection; episode i uses ``(seed, i)``.
+        randomization: what varies between episodes, or None.
+    """
+
+    env_id: str
+    image_size: int
+    episode_frames: int
+    seed: int
+    randomization: Randomization | None
+
+
+def collect(
+    recording: Recording, frames: int, out: Path, workers: int = 0, progress: bool = True
+) -> dict[str, Any]:
+    """Record at least ``frames`` frames; Ctrl-C ends early and leaves a valid data set.
+
+    The same recording and seed give the same data set whatever the number of workers.
+
+    Args:
+        recording: what to record.
+        frames: how many; whole episodes are written.
+        out: new data set folder.
+        workers: processes; 0 takes one for each core.
+        progress: show a progress bar.
+
+    Returns:
+        ``frames``, ``episodes``, ``wall_s``, ``frames_per_s``, ``finished``, ``out``.
+
+    Raises:
+        DatasetError: ``out`` exists and is not empty.
+        UsageError: a number is out of range or the environment does not exist.
+    """
+    if frames < 1 or recording.episode_frames < 2:
+        raise UsageError("collect needs at least 1 frame, in episodes of at least 2 frames")
+    began = time.monotonic()
+    spec = _describe(recording)
+    count = -(-frames // recording.episode_frames)
+    written = episodes = 0
+    finished = False
+    # "spawn", because a forked PyBullet or ONNX Runtime shares locks with its parent.
+    context = multiprocessing.get_context("spawn")
+    pool = context.Pool(workers or os.cpu_count() or 1, _start_worker, (recording,))
+    bar = tqdm(total=count * recording.episode_frames, desc="collect", unit="frame")
+    bar.disable = not progress
+    try:
+        with DatasetWriter(out, spec) as writer:
+            for episode in pool.imap(_record, range(count), chunksize=1):
+                writer.add(episode)
+                written += len(episode.proprio)
+                episodes += 1
+                bar.update(len(episode.proprio))
+        finished = True
+    except KeyboardInterrupt:
+        tqdm.write(f"interrupted after {episodes} episodes; {out} holds them")
+    finally:
+        pool.terminate()
+        pool.join()
+        bar.close()
+    wall_s = time.monotonic() - began
+    return {
+        "out": str(out),
+        "env": recording.env_id,
+        "seed": recording.seed,
+        "frames": written,
+        "episodes": episodes,
+        "finished": finished,
+        "wall_s": round(wall_s, 2),
+        "frames_per_s": round(written / wall_s, 1),
+    }
+
+
+def _describe(recording: Recording) -> DatasetSpec:
+    world = make_world(recording.env_id, recording.image_size)
+    try:
+        core = world.unwrapped
+        _, info = world.reset(seed=0)
+        size = (recording.image_size, recording.image_size)
+        return DatasetSpec(
+            fps=1.0 / core.control_dt_s,
+            cameras={CAMERA: size},
+            proprio_names=core.proprio_names,
+            action_names=core.action_names,
+            action_low=tuple(float(v) for v in world.action_space.low),
+            action_high=tuple(float(v) for v in world.action_space.high),
+            evaluation_names=tuple(n for n, (key, _) in EVALUATION.items() if key in info),
+            robot_type="panda",
+            env_id=recording.env_id,
+            seed=recording.seed,
+        )
+    finally:
+        world.close()
+
+
+_world: gymnasium.Env
+_recording: Recording
+
+
+def _start_worker(recording: Recording) -> None:
+    global _world, _recording
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
+    os.environ["OMP_NUM_THREADS"] = "1"
+    _recording = recording
+    _world = make_world(
+        recording.env_id,
+        recording.image_size,
+        recording.randomization,
+        max_episode_steps=recording.episode_frames,
+    )
+
+
+def _record(index: int) -> Episode:
+    """Episode ``index``: action t is what was applied from frame t to frame t + 1."""
+    seed = int(np.random.SeedSequence((_recording.seed, index)).generate_state(1)[0])
+    obs, info = _world.reset(seed=seed)
+    explorer = Explorer(_world, np.random.default_rng(seed))
+    images, proprio, actions, evaluation = [], [], [], []
+    for _ in range(_recording.episode_frames):
+        action = explorer.action(info)
+        images.append(obs["image"])
+        proprio.append(obs["proprio"])
+        actions.append(action)
+        evaluation.append(_truth(info))
+        obs, _, terminated, truncated, info = _world.step(action)
+        if terminated or truncated:
+            break
+    return Episode(
+        images={CAMERA: np.stack(images)},
+        proprio=np.stack(proprio).astype(np.float32),
+        actions=np.stack(actions).astype(np.float32),
+        evaluation=np.array(evaluation, np.float32).reshape(len(images), -1),
+        task=_recording.env_id,
+        stamps_ns=np.arange(len(images)) * round(_world.unwrapped.control_dt_s * 1e9),
+    )
+
+
+def _truth(info: dict[str, Any]) -> list[float]:
+    values = []
+    for key, index in EVALUATION.values():
+        if key in info:
+            values.append(float(info[key] if index is None else info[key][index]))
+    return values

@@ -1,0 +1,346 @@
+"""The sub-commands of `foresee`: one dataclass each, its fields are the options.
+
+Heavy packages (torch, PyBullet, rclpy) are imported by the command that needs them, so that
+`foresee --help` is quick and a robot needs only what it runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from controller.config import AgentConfig, load_agent_config
+from foresee.errors import UsageError
+from world_model.config import TrainConfig
+from world_model.runtime import Provider
+
+REACH = "foresee/Reach-v0"
+BUNDLES = Path(__file__).parent / "bundles"
+
+
+def shipped_bundle(env: str) -> Path:
+    """The bundle that comes with foresee for an environment.
+
+    Raises:
+        UsageError: there is none.
+    """
+    path = BUNDLES / env.rsplit("/", 1)[-1]
+    if not path.is_dir():
+        known = ", ".join(sorted(f"foresee/{p.name}" for p in BUNDLES.iterdir() if p.is_dir()))
+        raise UsageError(
+            f"no bundle is shipped for {env!r} (there are: {known or 'none'}); train one and give "
+            "it with --bundle"
+        )
+    return path
+
+
+def _agent_config(path: Path | None) -> AgentConfig:
+    return AgentConfig() if path is None else load_agent_config(path)
+
+
+@dataclass
+class Collect:
+    """Record scripted exploration of a simulated world as a data set (LeRobotDataset v3)."""
+
+    out: Path
+    """New folder for the data set."""
+    env: str = REACH
+    """World to record."""
+    frames: int = 30_000
+    """Camera frames to record, in whole episodes."""
+    episode_frames: int = 100
+    """Frames in one episode."""
+    image_size: int = 64
+    """Side of the square camera image in pixels."""
+    randomization: Path | None = None
+    """YAML file of what varies between episodes (see config/randomization.yaml)."""
+    workers: int = 0
+    """Processes; 0 takes one for each core."""
+    seed: int = 0
+    """The same seed gives the same data set."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Record."""
+        from foresee.collect import Recording, collect
+        from sim.randomization import Randomization
+
+        varied = Randomization.from_yaml(self.randomization) if self.randomization else None
+        recording = Recording(self.env, self.image_size, self.episode_frames, self.seed, varied)
+        return collect(recording, self.frames, self.out, self.workers)
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        print(
+            f"{summary['frames']} frames in {summary['episodes']} episodes, "
+            f"{summary['wall_s']:.0f} s ({summary['frames_per_s']:.0f} frames/s): {summary['out']}"
+        )
+
+
+@dataclass
+class Train:
+    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it."""
+
+    data: Path
+    """Data set folder."""
+    out: Path
+    """Folder for checkpoints, metrics and TensorBoard curves."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    resume: bool = False
+    """Go on from the checkpoint in --out."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Train."""
+        from world_model.train import train
+
+        result = train(self.data, self.out, self.config, self.resume)
+        return dataclasses.asdict(result) | {"out": str(result.out)}
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        print(
+            f"step {summary['step']} of {self.config.steps} in {summary['wall_s']:.0f} s, "
+            f"{summary['data_wait_share']:.1%} of it waiting for data: {summary['out']}"
+        )
+        for line in summary["warnings"]:
+            print(f"WARNING {line}")
+
+
+@dataclass
+class Export:
+    """Write a bundle (ONNX networks and manifest) from a training run, with a parity check."""
+
+    checkpoint: Path
+    """Folder of `foresee train --out`."""
+    data: Path
+    """Data set that it was trained on; its held-out episodes serve the parity check."""
+    out: Path
+    """New bundle folder."""
+    overwrite: bool = False
+    """Replace an existing bundle."""
+    json: Path | None = None
+    """Write the manifest here."""
+
+    def run(self) -> dict[str, Any]:
+        """Export."""
+        from world_model.export import export
+
+        bundle = export(self.checkpoint, self.data, self.out, self.overwrite)
+        return {"out": str(bundle.path), **bundle.manifest}
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        errors = ", ".join(
+            f"{name} {value:.1e}" for name, value in summary["parity"]["max_abs_error"].items()
+        )
+        size = sum(entry["bytes"] for entry in summary["files"].values())
+        print(f"{summary['out']}: {size / 1e6:.1f} MB; torch - ONNX at most {errors}")
+
+
+@dataclass
+class Run:
+    """Let the agent act on goal images: in this process, or with --ros as ROS 2 nodes."""
+
+    env: str = REACH
+    """World to act in."""
+    bundle: Path | None = None
+    """Model; by default the one shipped for the environment."""
+    agent: Path | None = None
+    """YAML file of the controller's settings (see config/agent.yaml)."""
+    goals: int = 3
+    """Goals to reach, one after the other."""
+    ros: bool = False
+    """Run sim, agent and command nodes as ROS 2 processes in real time."""
+    out: Path | None = None
+    """With --ros: folder for logs and the recorded bag (default runs/run/<time>)."""
+    image_size: int = 64
+    """Side of the square camera image in pixels."""
+    provider: Provider = "auto"
+    """ONNX Runtime execution provider."""
+    seed: int = 10_000
+    """Seed of the first goal."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Act."""
+        bundle = self.bundle or shipped_bundle(self.env)
+        if self.ros:
+            from foresee.graph_run import GraphRun, run_graph
+
+            job = GraphRun(
+                env_id=self.env,
+                bundle=bundle,
+                agent=self.agent,
+                goals=self.goals,
+                seed=self.seed,
+                image_size=self.image_size,
+                provider=self.provider,
+                out=self.out,
+            )
+            return run_graph(job)
+        from foresee.run import run
+
+        return run(
+            self.env,
+            bundle,
+            _agent_config(self.agent),
+            self.goals,
+            self.seed,
+            self.image_size,
+            self.provider,
+        )
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        from foresee.report import table
+
+        print(table(summary))
+
+
+@dataclass
+class Eval:
+    """Measure the success rate over many goals, beside floors that use no model."""
+
+    env: str = REACH
+    """World to act in."""
+    bundle: Path | None = None
+    """Model; by default the one shipped for the environment."""
+    agent: Path | None = None
+    """YAML file of the controller's settings (see config/agent.yaml)."""
+    episodes: int = 100
+    """Goals; episode i uses seed + i."""
+    seed: int = 10_000
+    """Seed of the first episode."""
+    floors: bool = True
+    """Judge zero action, random actions and the scripted straight line as well."""
+    workers: int = 0
+    """Processes; 0 takes one for each core."""
+    image_size: int = 64
+    """Side of the square camera image in pixels."""
+    provider: Provider = "auto"
+    """ONNX Runtime execution provider."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Evaluate."""
+        from foresee.evaluate import Evaluation, evaluate
+
+        job = Evaluation(
+            env_id=self.env,
+            bundle=self.bundle or shipped_bundle(self.env),
+            agent=_agent_config(self.agent),
+            episodes=self.episodes,
+            seed=self.seed,
+            image_size=self.image_size,
+            provider=self.provider,
+            floors=self.floors,
+        )
+        return evaluate(job, self.workers)
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        rows = {"agent": summary, **summary["floors"]}
+        print(f"{'':10} success   95 % interval      final distance (median, p95)")
+        for name, row in rows.items():
+            low, high = row["ci95"]
+            final = row["final_distance_m"]
+            print(
+                f"{name:10} {row['success_rate']:6.1%}   {low:6.1%} - {high:6.1%}   "
+                f"{100 * final['median']:6.1f} cm {100 * final['p95']:6.1f} cm"
+            )
+        plan = summary["plan_ms"]
+        print(f"n = {summary['n']}; a plan takes {plan['p50']:.0f} ms (p99 {plan['p99']:.0f} ms)")
+
+
+@dataclass
+class Demo:
+    """The main job end to end as ROS 2 nodes: five goal images, a table, a video, a bag.
+
+    Exit status 1 when the graph failed.
+    """
+
+    env: str = REACH
+    """World to act in."""
+    bundle: Path | None = None
+    """Model; by default the one shipped for the environment."""
+    agent: Path | None = None
+    """YAML file of the controller's settings (see config/agent.yaml)."""
+    scratch: bool = False
+    """Collect data, train and export a bundle first, instead of using the shipped one."""
+    goals: int = 5
+    """Goal images, one after the other."""
+    out: Path | None = None
+    """Folder for everything it writes (default runs/demo/<time>)."""
+    provider: Provider = "auto"
+    """ONNX Runtime execution provider."""
+    seed: int = 10_000
+    """Seed of the first goal; with --scratch the data and the training use seed 0."""
+    json: Path | None = None
+    """Write the summary here as well."""
+
+    def run(self) -> dict[str, Any]:
+        """Show it."""
+        from foresee.demo import DemoJob, demo
+
+        bundle = None if self.scratch else self.bundle or shipped_bundle(self.env)
+        return demo(
+            DemoJob(
+                env_id=self.env,
+                bundle=bundle,
+                agent=self.agent,
+                goals=self.goals,
+                seed=self.seed,
+                provider=self.provider,
+                out=self.out,
+            )
+        )
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        from foresee.report import table
+
+        print(table(summary))
+        print(f"video, plot, bag and summary: {summary['out']}")
+
+
+@dataclass
+class Info:
+    """Say what a bundle or a data set holds, after checking it."""
+
+    path: Annotated[Path, tyro.conf.Positional]
+    """Bundle or data set folder."""
+    json: Path | None = None
+    """Write it here."""
+
+    def run(self) -> dict[str, Any]:
+        """Look."""
+        from foresee.info import describe
+
+        return describe(self.path)
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what it is."""
+        from foresee.info import lines_of
+
+        print("\n".join(lines_of(summary)))
+
+
+Command = Collect | Train | Export | Run | Eval | Demo | Info
+COMMANDS: dict[str, type] = {
+    "collect": Collect,
+    "train": Train,
+    "export": Export,
+    "run": Run,
+    "eval": Eval,
+    "demo": Demo,
+    "info": Info,
+}

@@ -1,0 +1,134 @@
+"""One closed-loop episode of an agent in a simulated world, in one process.
+
+The world waits while the agent plans. `ros_nodes` runs the same agent in real time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.agent import Agent
+from controller.types import Plan
+from foresee.worlds import CAMERA, observation_of
+from sim.exploration import scripted_action
+
+
+@dataclass(frozen=True)
+class EpisodeResult:
+    """How an episode went, judged by the simulator's truth.
+
+    Attributes:
+        seed: the world's and the agent's.
+        success: at the end of the episode.
+        start_distance_m: from the goal, before the first action.
+        final_distance_m: from the goal, after the last.
+        plan_ms: wall time of each plan.
+    """
+
+    seed: int
+    success: bool
+    start_distance_m: float
+    final_distance_m: float
+    plan_ms: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened at one step, for whoever watches.
+
+    Attributes:
+        image: ``(H, W, 3)`` uint8, what the camera saw before the action.
+        goal_image: ``(H, W, 3)`` uint8.
+        plan: what the agent decided on it.
+        truth: the simulator's evaluation values after the action.
+    """
+
+    image: NDArray[np.uint8]
+    goal_image: NDArray[np.uint8]
+    plan: Plan
+    truth: dict[str, Any]
+
+
+def run_episode(
+    world: gymnasium.Env,
+    agent: Agent,
+    seed: int,
+    watch: Callable[[Step], None] | None = None,
+) -> EpisodeResult:
+    """Give the agent the goal image of ``seed`` and let it act until the episode ends.
+
+    The agent is given camera frames, readings and the goal image; never the truth in ``info``.
+
+    Args:
+        world: a foresee environment.
+        agent: its bundle must fit the environment's camera and readings.
+        seed: of the world and of the search.
+        watch: called after every step.
+
+    Raises:
+        ObservationError: an observation is not what the bundle expects.
+    """
+    obs, info = world.reset(seed=seed)
+    agent.reset(seed)
+    agent.set_goal({CAMERA: obs["goal_image"]})
+    start_distance_m = float(info["distance_m"])
+    dt_s = world.unwrapped.control_dt_s
+    applied: NDArray[np.float32] | None = None
+    plan_ms: list[float] = []
+    ended = False
+    while not ended:
+        observation = observation_of(obs, len(plan_ms) * dt_s)
+        plan = agent.step(observation, applied=applied)
+        applied = plan.action_at(plan.start_ns)
+        image, goal_image = obs["image"], obs["goal_image"]
+        obs, _, terminated, truncated, info = world.step(applied)
+        plan_ms.append(1e3 * plan.plan_s)
+        ended = terminated or truncated
+        if watch is not None:
+            watch(Step(image, goal_image, plan, info))
+    return EpisodeResult(
+        seed=seed,
+        success=bool(info["success"]),
+        start_distance_m=start_distance_m,
+        final_distance_m=float(info["distance_m"]),
+        plan_ms=tuple(plan_ms),
+    )
+
+
+def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
+    """The same task without a learned model: what a success rate has to be held against.
+
+    Args:
+        world: a foresee environment; it is not rendered, so this is quick.
+        seed: of the world and of the random policy.
+        policy: ``zero`` does nothing, ``random`` draws uniform actions, ``scripted`` follows a
+            hand-written straight line with the simulator's truth.
+    """
+    core = world.unwrapped
+    _, info = world.reset(seed=seed)
+    rng = np.random.default_rng(seed)
+    low, high = world.action_space.low, world.action_space.high
+    start_distance_m = float(info["distance_m"])
+    for _ in range(core.spec.max_episode_steps):
+        if policy == "zero":
+            action = np.zeros_like(low)
+        elif policy == "random":
+            action = rng.uniform(low, high).astype(np.float32)
+        else:
+            action = scripted_action(core, info)
+        core.command(action)
+        core.advance(core.control_dt_s)
+        info = core.truth()
+    return EpisodeResult(
+        seed=seed,
+        success=bool(info["success"]),
+        start_distance_m=start_distance_m,
+        final_distance_m=float(info["distance_m"]),
+        plan_ms=(),
+    )

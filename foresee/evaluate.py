@@ -1,0 +1,151 @@
+"""How often does the agent succeed, and beside which floors?"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import platform
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from tqdm import tqdm
+
+from controller.agent import Agent
+from controller.config import AgentConfig
+from foresee.episode import EpisodeResult, run_episode, run_floor
+from foresee.errors import UsageError
+from foresee.statistics import percentiles, wilson_interval
+from foresee.worlds import make_world
+from world_model.bundle import MANIFEST, open_bundle, sha256
+from world_model.runtime import Provider, load_world_model
+
+FLOORS = ("zero", "random", "scripted")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to evaluate.
+
+    Attributes:
+        env_id: the world.
+        bundle: folder of the model.
+        agent: settings of the controller.
+        episodes: n; episode i uses seed ``seed + i`` for the world and for the search.
+        seed: of the first episode.
+        image_size: side of the camera image in pixels.
+        provider: ONNX Runtime execution provider.
+        floors: judge zero action, random actions and the scripted straight line as well.
+    """
+
+    env_id: str
+    bundle: Path
+    agent: AgentConfig
+    episodes: int = 100
+    seed: int = 10_000
+    image_size: int = 64
+    provider: Provider = "auto"
+    floors: bool = True
+
+
+def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[str, Any]:
+    """Run n episodes and the floors on the same seeds.
+
+    The world waits for each plan and the search has no deadline, so that the same seeds give the
+    same result on a fast machine and on a slow one; ``plan_ms`` says what each plan took.
+
+    Args:
+        job: what to evaluate.
+        workers: processes; 0 takes one for each core. Each plans on one thread.
+        progress: show a progress bar.
+
+    Returns:
+        A JSON-ready summary: ``success_rate``, ``ci95``, ``n``, ``floors``, ``plan_ms``,
+        ``final_distance_m``, and what is needed to repeat it.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        ObservationError: the bundle does not fit the environment.
+        UsageError: the environment does not exist or ``episodes`` is not positive.
+    """
+    if job.episodes < 1:
+        raise UsageError(f"--episodes must be at least 1, got {job.episodes}")
+    began = time.monotonic()
+    # Whatever the user got wrong shows here, in one process, before the workers start.
+    bundle = open_bundle(job.bundle)
+    load_world_model(job.bundle, job.provider)
+    make_world(job.env_id, job.image_size).close()
+    job = dataclasses.replace(job, agent=dataclasses.replace(job.agent, deadline_s=None))
+    tasks = [("agent", job.seed + i) for i in range(job.episodes)]
+    if job.floors:
+        tasks += [(name, job.seed + i) for name in FLOORS for i in range(job.episodes)]
+    results: dict[str, list[EpisodeResult]] = {name: [] for name, _ in tasks}
+    context = multiprocessing.get_context("spawn")
+    pool = context.Pool(workers or os.cpu_count() or 1, _start_worker, (job,))
+    bar = tqdm(total=len(tasks), desc="eval", unit="episode", disable=not progress)
+    try:
+        for (name, _), result in zip(tasks, pool.imap(_run, tasks), strict=True):
+            results[name].append(result)
+            bar.update()
+            done = results["agent"]
+            if name == "agent":
+                bar.set_postfix(success=f"{sum(r.success for r in done)}/{len(done)}")
+    finally:
+        pool.terminate()
+        pool.join()
+        bar.close()
+    return {
+        "env": job.env_id,
+        **_summary(results["agent"]),
+        "floors": {name: _summary(results[name]) for name in FLOORS if job.floors},
+        "plan_ms": percentiles([ms for r in results["agent"] for ms in r.plan_ms]),
+        "seed": job.seed,
+        "bundle": str(job.bundle),
+        "manifest_sha256": sha256(job.bundle / MANIFEST),
+        "trained_on_frames": bundle.manifest.get("training", {}).get("frames"),
+        "agent": dataclasses.asdict(job.agent),
+        "wall_s": round(time.monotonic() - began, 1),
+        "cpu_count": os.cpu_count(),
+        "machine": platform.machine(),
+        "episodes": [dataclasses.asdict(r) | {"plan_ms": None} for r in results["agent"]],
+    }
+
+
+def _summary(results: list[EpisodeResult]) -> dict[str, Any]:
+    n, successes = len(results), sum(r.success for r in results)
+    final = np.array([r.final_distance_m for r in results])
+    return {
+        "success_rate": successes / n,
+        "ci95": [round(v, 4) for v in wilson_interval(successes, n)],
+        "n": n,
+        "start_distance_m": {"mean": round(float(np.mean([r.start_distance_m for r in results])), 4)},
+        "final_distance_m": {
+            "mean": round(float(final.mean()), 4),
+            "median": round(float(np.median(final)), 4),
+            "p95": round(float(np.percentile(final, 95)), 4),
+            "max": round(float(final.max()), 4),
+        },
+    }
+
+
+_world: gymnasium.Env
+_agent: Agent
+
+
+def _start_worker(job: Evaluation) -> None:
+    global _world, _agent
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
+    _world = make_world(job.env_id, job.image_size)
+    _agent = Agent(load_world_model(job.bundle, job.provider, threads=1), job.agent)
+
+
+def _run(task: tuple[str, int]) -> EpisodeResult:
+    name, seed = task
+    if name == "agent":
+        return run_episode(_world, _agent, seed)
+    return run_floor(_world, seed, name)
