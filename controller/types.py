@@ -141,6 +141,7 @@ class PlanStatus(enum.Enum):
     BEST_SO_FAR = "BEST_SO_FAR"  # the deadline cut the search short; the best found is given
     STALE = "STALE"  # it was made from an observation that is too old
     NO_FINITE_ROLLOUT = "NO_FINITE_ROLLOUT"  # nothing finite to choose from: the robot must stop
+    NO_GOAL = "NO_GOAL"  # there is no goal, or its time is over
 
 
 @dataclass(frozen=True)
@@ -177,11 +178,13 @@ class Plan:
         return self.status in (PlanStatus.OK, PlanStatus.BEST_SO_FAR)
 
     def action_at(self, stamp_ns: int) -> Array:
-        """The action ``(A,)`` in force at a stamp; zero outside the plan or when it is not usable."""
+        """The action ``(A,)`` in force at a stamp; zero outside the plan or if it is not usable."""
         elapsed_s = (stamp_ns - self.start_ns) / NS_PER_S
         if not self.usable or not 0.0 <= elapsed_s < self.duration_s:
             return np.zeros(self.knots.shape[1], np.float32)
-        return sample_knots(self.knot_times_s, self.knots, np.array([elapsed_s]), self.interpolation)[0]
+        return sample_knots(
+            self.knot_times_s, self.knots, np.array([elapsed_s]), self.interpolation
+        )[0]
 
 
 class WorldModel(Protocol):

@@ -1,0 +1,243 @@
+"""The controller's settings: what each means, its limits, and how they are read from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+
+from controller.spline import Interpolation
+
+Settings = TypeVar("Settings")
+
+
+class ConfigError(ValueError):
+    """A setting that is not known, of the wrong type or out of its limits."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class PlannerConfig:
+    """How the actor searches.
+
+    Attributes:
+        method: ``cem`` refits mean and std to the elites; ``mppi`` averages all samples, each
+            weighted by the exponential of its cost.
+        horizon: H, steps of the model looked ahead, at least 1. One step is ``model_dt_s``.
+        knots: K, decision points of the spline, 1 to ``horizon`` (``linear``: at least 2).
+        interpolation: how the spline reads between knots, ``hold`` or ``linear``.
+        samples: B, candidates per iteration, at least 4.
+        iterations: rounds of sample, imagine, update, at least 1.
+        std: std of the noise at the start, in halves of the action range, above 0.
+        noise_beta: colour of the noise along the knots, power spectrum ``1/f**beta``: 0 is white,
+            larger is smoother; 0 to 4.
+        elites: CEM: the number of best samples the next distribution is fitted to, 2 to
+            ``samples``.
+        kept_elites: CEM: the number of best samples tried again unchanged in the next iteration,
+            0 to ``elites``.
+        std_floor: CEM: std never falls below this, in halves of the action range, above 0.
+        temperature: MPPI: softness of the weights relative to the spread of the costs (median less
+            minimum), above 0; small trusts the best alone.
+        std_decay: MPPI: std is multiplied by this after every iteration, above 0, at most 1.
+    """
+
+    method: Literal["cem", "mppi"] = "cem"
+    horizon: int = 8
+    knots: int = 4
+    interpolation: Interpolation = "hold"
+    samples: int = 256
+    iterations: int = 5
+    std: float = 0.7
+    noise_beta: float = 1.0
+    elites: int = 26
+    kept_elites: int = 4
+    std_floor: float = 0.03
+    temperature: float = 0.15
+    std_decay: float = 0.7
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            ConfigError: when a setting is out of its limits.
+        """
+        _require(self.horizon >= 1, f"horizon must be at least 1, not {self.horizon}")
+        fewest = 2 if self.interpolation == "linear" else 1
+        _require(
+            fewest <= self.knots <= max(self.horizon, fewest),
+            f"knots must be {fewest} to horizon ({self.horizon}), not {self.knots}",
+        )
+        _require(self.samples >= 4, f"samples must be at least 4, not {self.samples}")
+        _require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        _require(self.std > 0, f"std must be above 0, not {self.std}")
+        _require(0 <= self.noise_beta <= 4, f"noise_beta must be 0 to 4, not {self.noise_beta}")
+        _require(
+            2 <= self.elites <= self.samples,
+            f"elites must be 2 to samples ({self.samples}), not {self.elites}",
+        )
+        _require(
+            0 <= self.kept_elites <= self.elites,
+            f"kept_elites must be 0 to elites ({self.elites}), not {self.kept_elites}",
+        )
+        _require(self.std_floor > 0, f"std_floor must be above 0, not {self.std_floor}")
+        _require(self.temperature > 0, f"temperature must be above 0, not {self.temperature}")
+        _require(0 < self.std_decay <= 1, f"std_decay must be in (0, 1], not {self.std_decay}")
+
+
+@dataclass(frozen=True)
+class CostConfig:
+    """What is minimised: a weighted sum, all weights at least 0, 0 leaves the term out.
+
+    Attributes:
+        goal_weight: of the mean squared distance between predicted and goal latent.
+        goal_growth: each step of the horizon weighs this times the one before, above 0; 1 weighs
+            all alike, more prefers being at the goal in the end to going there straight.
+        action_weight: of the mean square of the action, in halves of the action range.
+        smoothness_weight: of the mean square of the change of the action from step to step, in
+            halves of the action range.
+    """
+
+    goal_weight: float = 1.0
+    goal_growth: float = 1.0
+    action_weight: float = 0.001
+    smoothness_weight: float = 0.001
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            ConfigError: when a setting is out of its limits.
+        """
+        for name in ("goal_weight", "action_weight", "smoothness_weight"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must be at least 0, not {value}")
+        _require(self.goal_growth > 0, f"goal_growth must be above 0, not {self.goal_growth}")
+        weights = self.goal_weight + self.action_weight + self.smoothness_weight
+        _require(weights > 0, "all weights are 0: there is nothing to minimise")
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """All settings of an agent.
+
+    Attributes:
+        planner: how the actor searches.
+        cost: what it minimises.
+        deadline_s: time from the call of `Agent.step` to the plan, above 0; ``None`` for none, and
+            then the same seed and log give the same plan on a slow machine too.
+        latency_steps: M, the steps of the model between the capture of a frame and the moment the
+            plan made from it takes effect, at least 0. The actions committed in between are
+            imagined first. 0 fits a simulation that waits for the plan, 1 a robot that does not.
+        max_observation_age_s: an observation older than this gives a STALE plan, above 0.
+        seed: of the search, at least 0.
+    """
+
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
+    deadline_s: float | None = 0.08
+    latency_steps: int = 0
+    max_observation_age_s: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            ConfigError: when a setting is out of its limits.
+        """
+        _require(
+            self.deadline_s is None or self.deadline_s > 0,
+            f"deadline_s must be above 0 or null, not {self.deadline_s}",
+        )
+        _require(self.latency_steps >= 0, f"latency_steps must be >= 0, not {self.latency_steps}")
+        _require(
+            self.max_observation_age_s > 0,
+            f"max_observation_age_s must be above 0, not {self.max_observation_age_s}",
+        )
+        _require(self.seed >= 0, f"seed must be at least 0, not {self.seed}")
+
+
+def from_mapping(kind: type[Settings], mapping: Mapping[str, Any], where: str = "") -> Settings:
+    """Build a settings dataclass from what a YAML file holds.
+
+    Args:
+        kind: a dataclass of this module.
+        mapping: setting name to value; nested dataclasses are nested mappings. What is not named
+            keeps its default.
+        where: name of the mapping in error messages, such as ``agent.yaml``.
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        ConfigError: for an unknown name, a wrong type or a value out of its limits.
+    """
+    prefix = f"{where}: " if where else ""
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(f"{prefix}expected settings as 'name: value', got {mapping!r}")
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for name, value in mapping.items():
+        if name not in hints:
+            close = difflib.get_close_matches(str(name), hints, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(hints)}"
+            raise ConfigError(f"{prefix}unknown setting {name!r}; {hint}")
+        values[name] = _convert(hints[name], value, f"{where}: {name}" if where else name)
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
+
+
+def _convert(hint: object, value: object, where: str) -> object:
+    """Check one value against the type its field declares."""
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(typing.cast(type, hint), typing.cast(Mapping, value), where)
+    if typing.get_origin(hint) is Literal:
+        choices = typing.get_args(hint)
+        _require(value in choices, f"{where} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+    if value is None and type(None) in typing.get_args(hint):
+        return None
+    number = math.nan
+    if isinstance(value, (int, float)) and not isinstance(value, bool):  # a bool is an int
+        number = value
+    if hint is int:
+        _require(isinstance(number, int), f"{where} must be an integer, not {value!r}")
+        return number
+    _require(math.isfinite(number), f"{where} must be a finite number, not {value!r}")
+    return float(number)
+
+
+def load_agent_config(path: Path | str) -> AgentConfig:
+    """Read an agent's settings from a YAML file.
+
+    Args:
+        path: file like ``config/agent.yaml``; what it leaves out keeps its default.
+
+    Returns:
+        The checked settings.
+
+    Raises:
+        ConfigError: when the file is missing, is no YAML or holds a wrong setting; one line.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot read the agent config ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        line = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not a YAML file ({line})") from None
+    return from_mapping(AgentConfig, {} if content is None else content, str(path))

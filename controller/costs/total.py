@@ -1,0 +1,70 @@
+"""The weighted sum of all costs, with the share of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.config import CostConfig
+from controller.costs.action import ActionCost, SmoothnessCost
+from controller.costs.base import Cost, CostContext
+from controller.costs.task import GoalCost
+from controller.types import Rollouts
+
+Array = NDArray[np.float32]
+
+
+class TotalCost:
+    """A weighted sum of costs."""
+
+    def __init__(self, terms: Sequence[tuple[Cost, float]]) -> None:
+        """Take the terms.
+
+        Args:
+            terms: costs with their weights; those of weight 0 are never evaluated.
+        """
+        self._terms = [(cost, np.float32(weight)) for cost, weight in terms if weight != 0.0]
+
+    def __call__(
+        self, rollouts: Rollouts, actions: Array, context: CostContext
+    ) -> tuple[Array, dict[str, Array]]:
+        """Judge B futures.
+
+        Args:
+            rollouts: what the model predicts.
+            actions: ``(B, H, A)`` SI.
+            context: goal, start and the action before.
+
+        Returns:
+            The total ``(B,)``, not finite wherever anything predicted is not, and the weighted
+            share of each term by name, each ``(B,)``.
+        """
+        # A model that predicts NaN readings is not believed about its latents either.
+        total = rollouts.proprio.reshape(len(actions), -1).sum(axis=1)
+        total *= np.float32(0.0)
+        shares = {}
+        for cost, weight in self._terms:
+            share = cost(rollouts, actions, context) * weight
+            shares[cost.name] = share
+            total += share
+        return total, shares
+
+
+def build_cost(config: CostConfig, horizon: int, low: Array, high: Array) -> TotalCost:
+    """The costs that a configuration asks for.
+
+    Args:
+        config: the weights.
+        horizon: H.
+        low: ``(A,)`` lowest action, SI.
+        high: ``(A,)`` highest action, SI.
+    """
+    return TotalCost(
+        [
+            (GoalCost(horizon, config.goal_growth), config.goal_weight),
+            (ActionCost(horizon, low, high), config.action_weight),
+            (SmoothnessCost(horizon, low, high), config.smoothness_weight),
+        ]
+    )
