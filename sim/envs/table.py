@@ -1,0 +1,193 @@
+"""What all table-top environments share: spaces, time, observation, goal image."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.camera import CameraSpec, Image, named_camera
+from sim.randomization import Randomization, Scene
+from sim.robot import JOINT_NAMES, Box
+from sim.world import PHYSICS_HZ, World
+
+Observation = dict[str, NDArray[Any]]
+Truth = dict[str, Any]
+
+PROPRIO_NAMES = (
+    *(f"{name}.position" for name in JOINT_NAMES),
+    *(f"{name}.velocity" for name in JOINT_NAMES),
+    *(f"tool.{axis}" for axis in "xyz"),
+)
+_RENDER_SIZE = 256
+
+
+class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
+    """A Panda on a table, commanded by tool velocity, seen by one camera.
+
+    Observation: `image` and `goal_image` ``(S, S, 3)`` uint8 RGB; `proprio` ``(17,)`` float32, named by
+    `proprio_names`. Action: tool velocity ``(A,)`` float32 in m/s, world frame, named by `action_names`;
+    what is outside the limits is clipped to them. `info` is the truth, for evaluation alone.
+
+    `step` is `command`, `advance` by `control_dt_s`, `observe`. A robot node that needs finer time
+    calls these three itself and gets the same motion.
+
+    Args:
+        box: where the tool may go.
+        with_block: whether there is a block on the table.
+        action_names: the axes of the tool's velocity that an action sets; the others stay zero.
+        max_speed_m_s: limit of each component of an action.
+        image_size: height and width of the images, pixels.
+        camera: name of a camera in `sim.camera.CAMERAS`.
+        randomization: how scenes differ between episodes; a mapping is read by
+            `Randomization.from_mapping`; None for the nominal scene always.
+        render_mode: None or "rgb_array".
+
+    Raises:
+        ValueError: no such camera, size or randomization.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    control_dt_s = 0.1
+    proprio_names = PROPRIO_NAMES
+
+    def __init__(
+        self,
+        *,
+        box: Box,
+        with_block: bool,
+        action_names: tuple[str, ...],
+        max_speed_m_s: float,
+        image_size: int,
+        camera: str,
+        randomization: Randomization | Mapping[str, Any] | None,
+        render_mode: str | None,
+    ) -> None:
+        if not 16 <= image_size <= 1024:
+            raise ValueError(f"image_size is {image_size}; give 16 to 1024 pixels")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is {render_mode!r}; give None or 'rgb_array'")
+        self.camera: CameraSpec = named_camera(camera)
+        if isinstance(randomization, Mapping):
+            randomization = Randomization.from_mapping(randomization)
+        self.box = box
+        self.action_names = action_names
+        self.image_size = image_size
+        self.render_mode = render_mode
+        self._axes = ["tool.vx", "tool.vy", "tool.vz"].index(action_names[0]), len(action_names)
+        self._randomization = randomization
+        self._world = World(box, with_block)
+        self._advanced_s = 0.0
+        self._steps_done = 0
+        self._goal_image: Image = np.zeros((image_size, image_size, 3), np.uint8)
+        images = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Dict(
+            {
+                "image": images,
+                "goal_image": images,
+                "proprio": gymnasium.spaces.Box(
+                    -np.inf, np.inf, (len(self.proprio_names),), np.float32
+                ),
+            }
+        )
+        self.action_space: gymnasium.spaces.Box = gymnasium.spaces.Box(
+            -max_speed_m_s, max_speed_m_s, (len(action_names),), np.float32
+        )
+
+    @abc.abstractmethod
+    def truth(self) -> Truth:
+        """Where things really are, for evaluation alone; the `info` of `step` and `reset`."""
+
+    @abc.abstractmethod
+    def _place_goal(self, rng: np.random.Generator) -> None:
+        """Choose start and goal, and arrange the world as it is when the goal is reached."""
+
+    @abc.abstractmethod
+    def _place_start(self) -> None:
+        """Arrange the world for the start that `_place_goal` chose."""
+
+    def _lost(self) -> bool:
+        """Whether the goal can no longer be reached."""
+        return False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, Truth]:
+        """Start an episode; the same seed gives the same frames, whatever was before."""
+        super().reset(seed=seed)
+        scene = Scene() if self._randomization is None else self._randomization.draw(self.np_random)
+        self._world.reset(scene)
+        self._place_goal(self.np_random)
+        self._goal_image = self._image()
+        self._place_start()
+        self._advanced_s = 0.0
+        self._steps_done = 0
+        return self.observe(), self.truth()
+
+    def step(
+        self, action: NDArray[np.float32]
+    ) -> tuple[Observation, float, bool, bool, Truth]:
+        """Apply one action for `control_dt_s`. The reward is minus the distance to the goal."""
+        self.command(action)
+        self.advance(self.control_dt_s)
+        truth = self.truth()
+        return self.observe(), -truth["distance_m"], self._lost(), False, truth
+
+    def command(self, action: Sequence[float] | NDArray[np.float32]) -> None:
+        """Set the tool velocity ``(A,)`` in m/s that holds until the next command.
+
+        Raises:
+            ValueError: wrong length, or not finite.
+        """
+        values = np.asarray(action, np.float64)
+        if values.shape != self.action_space.shape:
+            raise ValueError(
+                f"action has shape {values.shape}; give {self.action_space.shape}: "
+                f"{', '.join(self.action_names)}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"action is {values.tolist()}; give finite numbers")
+        velocity = np.zeros(3)
+        first, count = self._axes
+        velocity[first : first + count] = np.clip(
+            values, self.action_space.low, self.action_space.high
+        )
+        self._world.robot.set_tool_velocity(velocity)
+
+    def advance(self, dt_s: float) -> None:
+        """Let time pass. What is not a whole physics step is carried over to the next call."""
+        self._advanced_s += dt_s
+        steps = round(self._advanced_s * PHYSICS_HZ)
+        self._world.step(steps - self._steps_done)
+        self._steps_done = steps
+
+    def observe(self) -> Observation:
+        """What the robot's sensors say now."""
+        return {
+            "image": self._image(),
+            "goal_image": self._goal_image.copy(),
+            "proprio": self.proprio(),
+        }
+
+    def proprio(self) -> NDArray[np.float32]:
+        """The readings ``(17,)`` of `proprio_names`: rad, rad/s, m. Cheap: renders nothing."""
+        positions, velocities = self._world.robot.joint_states()
+        tool = self._world.robot.tool_position()
+        return np.concatenate([positions, velocities, tool]).astype(np.float32)
+
+    def render(self) -> Image | None:  # type: ignore[override]
+        """A larger image ``(256, 256, 3)`` of the same view, for people."""
+        if self.render_mode is None:
+            return None
+        return self._world.render(self.camera, _RENDER_SIZE)
+
+    def close(self) -> None:
+        """End the physics server."""
+        self._world.close()
+
+    def _image(self) -> Image:
+        return self._world.render(self.camera, self.image_size)
