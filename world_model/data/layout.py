@@ -1,0 +1,134 @@
+"""LeRobotDataset v3 on disk: where files lie, what their columns are, files replaced whole.
+
+Checked against lerobot 0.6: `benchmarks/lerobot_load.py` loads such a folder with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from world_model.data.spec import DatasetError, DatasetSpec
+
+VERSION = "v3.0"
+FILES_PER_CHUNK = 1000
+
+INFO = "meta/info.json"
+STATS = "meta/stats.json"
+TASKS = "meta/tasks.parquet"
+EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+
+PROPRIO = "observation.state"
+ACTION = "action"
+EVALUATION = "evaluation"
+STAMP = "stamp_ns"
+IMAGES = "observation.images."
+
+
+def video_key(camera: str) -> str:
+    """Return LeRobot's name of a camera's video."""
+    return IMAGES + camera
+
+
+def features(spec: DatasetSpec) -> dict[str, Any]:
+    """Return LeRobot's description of every column and video."""
+    video_info = {"video.codec": "h264", "video.pix_fmt": "yuv444p", "has_audio": False}
+    columns: dict[str, Any] = {
+        video_key(camera): {
+            "dtype": "video",
+            "shape": [height, width, 3],
+            "names": ["height", "width", "channels"],
+            "info": {**video_info, "video.fps": spec.fps},
+        }
+        for camera, (height, width) in spec.cameras.items()
+    }
+    for key, names in vector_columns(spec).items():
+        columns[key] = {"dtype": "float32", "shape": [len(names)], "names": list(names)}
+    columns["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
+    for key in (STAMP, "frame_index", "episode_index", "index", "task_index"):
+        columns[key] = {"dtype": "int64", "shape": [1], "names": None}
+    return columns
+
+
+def vector_columns(spec: DatasetSpec) -> dict[str, tuple[str, ...]]:
+    """Return column name to the names of its numbers, for the float32 columns."""
+    columns = {PROPRIO: spec.proprio_names, ACTION: spec.action_names}
+    if spec.evaluation_names:
+        columns[EVALUATION] = spec.evaluation_names
+    return columns
+
+
+def vectors_to_arrow(values: NDArray[np.float32]) -> pa.Array:
+    """Return ``(T, width)`` as an Arrow column of vectors (LeRobot: of numbers when width is 1)."""
+    flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
+    width = values.shape[1]
+    return flat if width == 1 else pa.FixedSizeListArray.from_arrays(flat, width)
+
+
+def vectors_from_arrow(column: pa.ChunkedArray) -> NDArray[np.float32]:
+    """Return an Arrow column of vectors or numbers as ``(T, width)`` float32.
+
+    Raises:
+        DatasetError: the column holds something else, nothing in places, or uneven vectors.
+    """
+    length = len(column)
+    if column.null_count:
+        raise DatasetError(f"{column.null_count} of {length} values are missing")
+    kind = column.type
+    is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
+    number = kind.value_type if is_list else kind
+    if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
+        raise DatasetError(f"holds {kind}, expected vectors of float32")
+    flat = column.combine_chunks().flatten() if is_list else column.combine_chunks()
+    values = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    if length == 0 or len(values) % length:
+        raise DatasetError(f"{len(values)} numbers in {length} rows do not make vectors")
+    if pa.types.is_list(kind):
+        lengths = column.combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
+        if (lengths != lengths[0]).any():
+            raise DatasetError("vectors differ in length")
+    return values.reshape(length, -1)
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Write a file beside its place and move it there, so that no half file is ever seen.
+
+    Args:
+        path: the file; its folder is made.
+        write: writes to the path that it is given.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write JSON, whole or not at all."""
+    text = json.dumps(values, indent=2, allow_nan=False)
+    write_whole(path, lambda temporary: _write_text(temporary, text + "\n"))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
