@@ -67,7 +67,8 @@ def run_episode(
 
     Args:
         world: a foresee environment.
-        agent: its bundle must fit the environment's camera and readings.
+        agent: its bundle must fit the environment's camera and readings, and its plans must take
+            effect at once (``latency_steps`` 0), because the world waits.
         seed: of the world and of the search.
         watch: called after every step.
 
@@ -79,15 +80,14 @@ def run_episode(
     agent.set_goal({CAMERA: obs["goal_image"]})
     start_distance_m = float(info["distance_m"])
     dt_s = world.unwrapped.control_dt_s
-    applied: NDArray[np.float32] | None = None
     plan_ms: list[float] = []
     ended = False
     while not ended:
         observation = observation_of(obs, len(plan_ms) * dt_s)
-        plan = agent.step(observation, applied=applied)
-        applied = plan.action_at(plan.start_ns)
+        plan = agent.step(observation)
+        action = plan.action_at(observation.stamp_ns)
         image, goal_image = obs["image"], obs["goal_image"]
-        obs, _, terminated, truncated, info = world.step(applied)
+        obs, _, terminated, truncated, info = world.step(action)
         plan_ms.append(1e3 * plan.plan_s)
         ended = terminated or truncated
         if watch is not None:

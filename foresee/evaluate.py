@@ -80,7 +80,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
     bundle = open_bundle(job.bundle)
     load_world_model(job.bundle, job.provider)
     make_world(job.env_id, job.image_size).close()
-    job = dataclasses.replace(job, agent=dataclasses.replace(job.agent, deadline_s=None))
+    job = dataclasses.replace(job, agent=waiting_world(job.agent))
     tasks = [("agent", job.seed + i) for i in range(job.episodes)]
     if job.floors:
         tasks += [(name, job.seed + i) for name in FLOORS for i in range(job.episodes)]
@@ -114,6 +114,11 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         "machine": platform.machine(),
         "episodes": [dataclasses.asdict(r) | {"plan_ms": None} for r in results["agent"]],
     }
+
+
+def waiting_world(agent: AgentConfig) -> AgentConfig:
+    """The settings for a world that stands still while the agent plans."""
+    return dataclasses.replace(agent, deadline_s=None, latency_steps=0)
 
 
 def _summary(results: list[EpisodeResult]) -> dict[str, Any]:
