@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from controller.agent import Agent
 from controller.types import Plan
 from foresee.worlds import CAMERA, observation_of
-from sim.exploration import scripted_action
+from sim.scripted import scripted_action
 
 
 @dataclass(frozen=True)
