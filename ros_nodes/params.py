@@ -62,7 +62,7 @@ class SimParameters:
         0.2, "the tool stops when no command came for this long, s", low=0.01, high=10.0
     )
     base_frame: str = parameter("panda_link0", "frame of commands and tool poses")
-    camera_frame: str = parameter("scene_optical_frame", "frame of the images")
+    camera_frame: str = parameter("", "frame of the images; empty for <camera>_optical_frame")
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,12 @@ class AgentParameters:
         "auto", "where the model runs", choices=("auto", "cuda", "cpu")
     )
     threads: int = parameter(1, "CPU threads of the model", low=1, high=64)
+    latency_steps: int = parameter(
+        1, "model steps from a frame to the start of its plan", low=1, high=10
+    )
+    deadline_s: float = parameter(
+        0.07, "time to plan in, s; with all delays it must end within latency_steps", low=0.001
+    )
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
     base_frame: str = parameter("panda_link0", "frame of the planned velocities")
     max_reading_skew_s: float = parameter(

@@ -23,8 +23,8 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-READY_FD = "FORESEE_READY_FD"  # the starter's pipe: one line, "ready" or "error: …"
-STDIN_IS_PARENT = "FORESEE_STDIN_IS_PARENT"  # stdin is a pipe that closes when the starter dies
+from ros_nodes.transport import READY_FD, STDIN_IS_PARENT
+
 EXIT_BAD_INPUT = 2
 
 

@@ -1,0 +1,367 @@
+"""The agent as a lifecycle node: frames and readings in, plans out; it never commands the robot.
+
+Two threads: the executor's fills latest-value buffers, the planning one waits for a new frame and
+runs `controller.agent.Agent` on it, inside calls that release the interpreter.
+
+Subscribes: per camera of the bundle ``<camera>/image_raw`` and the latched ``<camera>/goal_image``;
+``joint_states``, ``tool_pose``; ``servo_node/delta_twist_cmds`` for what was really applied.
+Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
+``/diagnostics`` (1 Hz).
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from numpy.typing import NDArray
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from controller.agent import Agent
+from controller.config import AgentConfig, load_agent_config
+from controller.memory import Command
+from controller.types import NS_PER_S, Observation, Plan, PlanStatus
+from ros_nodes import qos
+from ros_nodes.convert import (
+    action_axes,
+    diagnostics,
+    image_to_array,
+    plan_to_trajectory,
+    stamp_to_ns,
+    twist_to_velocity,
+)
+from ros_nodes.params import AgentParameters, declare_parameters
+from ros_nodes.process import run_node
+from ros_nodes.readings import ReadingBuffer, assemble_proprio
+from world_model.runtime import OnnxWorldModel, load_world_model
+
+_COMMANDS_KEPT = 1000
+_STEP_TIMES_KEPT = 200
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One camera's image ``(H, W, 3)`` uint8 and when it was captured."""
+
+    stamp_ns: int
+    pixels: NDArray[np.uint8]
+
+
+class AgentNode(LifecycleNode):
+    """See the module's text. Lifecycle callbacks run on the executor's or the main thread."""
+
+    def __init__(self) -> None:
+        """Declare parameters; models are loaded on configure."""
+        super().__init__("agent_node", automatically_declare_parameters_from_overrides=True)
+        self._given = declare_parameters(self, AgentParameters)
+        self._problem = ""  # why configuring failed
+        self._model: OnnxWorldModel | None = None
+        self._agent: Agent | None = None
+        self._config = AgentConfig()
+        self._axes: list[int] = []
+        self._subscribed: list[Subscription] = []
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        # Guards what the executor hands to the planning thread; notified on every new frame.
+        self._arrived = threading.Condition()
+        self._frames: dict[str, _Picture] = {}
+        self._goals: dict[str, _Picture] = {}
+        self._new_frame = False
+        self._new_goal = False
+        self._goal_stamp_ns = 0
+        self._joints: ReadingBuffer[JointState] = ReadingBuffer()
+        self._poses: ReadingBuffer[PoseStamped] = ReadingBuffer()
+        self._applied: deque[Command] = deque(maxlen=_COMMANDS_KEPT)
+        self._status = PlanStatus.NO_GOAL.value
+        self._step_s: deque[float] = deque(maxlen=_STEP_TIMES_KEPT)
+        self._plans_made = 0
+        self._plan_publisher = self.create_lifecycle_publisher(JointTrajectory, "plan", qos.COMMAND)
+        self._status_publisher = self.create_lifecycle_publisher(
+            DiagnosticArray, "plan_status", qos.STATE
+        )
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self.create_timer(1.0, self._publish_diagnostics)
+
+    def start(self) -> None:
+        """With ``autostart``, configure and activate.
+
+        Raises:
+            ValueError: configuring failed; says why.
+        """
+        if not self._given.autostart:
+            return
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            raise ValueError(self._problem)
+        self.trigger_activate()
+
+    def stop(self) -> None:
+        """End planning; the last thing sent is a plan that says stop."""
+        if self._thread is not None:
+            self.trigger_deactivate()
+
+    # Lifecycle
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Load and warm up the model, then listen."""
+        try:
+            self._load()
+        except Exception as error:  # rclpy would swallow it without a word
+            self._problem = " ".join(str(error).split()) or type(error).__name__
+            self.get_logger().error(f"not configured: {self._problem}")
+            return TransitionCallbackReturn.FAILURE
+        self._subscribe()
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start planning."""
+        result = super().on_activate(state)
+        self._stop.clear()
+        self._thread = threading.Thread(target=self._plan_forever, name="planning", daemon=True)
+        self._thread.start()
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End planning and say stop."""
+        self._end_planning()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forget the model and all that was seen."""
+        for subscription in self._subscribed:
+            self.destroy_subscription(subscription)
+        self._subscribed = []
+        self._model = self._agent = None
+        self._frames, self._goals = {}, {}
+        self._applied.clear()
+        return super().on_cleanup(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End planning and say stop."""
+        self._end_planning()
+        return super().on_error(state)
+
+    def _load(self) -> None:
+        given = self._given
+        if not given.bundle:
+            raise ValueError("parameter bundle: name the folder of a world model bundle")
+        config = AgentConfig()
+        if given.agent_config:
+            config = load_agent_config(Path(given.agent_config))
+        # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
+        config = replace(
+            config, latency_steps=given.latency_steps, deadline_s=given.deadline_s
+        )
+        model = load_world_model(Path(given.bundle), given.provider, given.threads)
+        self._axes = list(action_axes(model.spec.action_names))
+        self._agent = Agent(model, config)
+        self._config = config
+        self._model = model
+        cameras = ", ".join(f"{c} {h}x{w}" for c, (h, w) in model.spec.cameras.items())
+        self.get_logger().info(f"{given.bundle} on {model.provider}; cameras: {cameras}")
+
+    def _subscribe(self) -> None:
+        assert self._model is not None
+        # Readings before images: of what arrives together, the executor serves the first first.
+        self._subscribed = [
+            self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR),
+            self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
+            self.create_subscription(
+                TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
+            ),
+        ]
+        for camera in self._model.spec.cameras:
+
+            def on_goal(message: Image, camera: str = camera) -> None:
+                self._take(self._goals, camera, message, is_goal=True)
+
+            def on_frame(message: Image, camera: str = camera) -> None:
+                self._take(self._frames, camera, message, is_goal=False)
+
+            self._subscribed += [
+                self.create_subscription(Image, f"{camera}/goal_image", on_goal, qos.LATCHED),
+                self.create_subscription(Image, f"{camera}/image_raw", on_frame, qos.SENSOR),
+            ]
+
+    def _end_planning(self) -> None:
+        if self._thread is None:
+            return
+        self._stop.set()
+        with self._arrived:
+            self._arrived.notify()
+        self._thread.join(5.0)
+        self._thread = None
+        self._publish_stop()
+
+    # Executor thread
+
+    def _on_joints(self, message: JointState) -> None:
+        self._joints.add(stamp_to_ns(message.header.stamp), message)
+
+    def _on_pose(self, message: PoseStamped) -> None:
+        self._poses.add(stamp_to_ns(message.header.stamp), message)
+
+    def _on_command(self, message: TwistStamped) -> None:
+        action = twist_to_velocity(message)[self._axes].astype(np.float32)
+        if np.isfinite(action).all():
+            self._applied.append(Command(stamp_to_ns(message.header.stamp), action))
+
+    def _take(
+        self, pictures: dict[str, _Picture], camera: str, message: Image, is_goal: bool
+    ) -> None:
+        """Keep the newest image of a camera; wake the planner when all cameras have one."""
+        try:
+            pixels = image_to_array(message)
+        except ValueError as error:
+            self._warn(f"{'goal' if is_goal else 'frame'} of camera {camera!r} dropped: {error}")
+            return
+        assert self._model is not None
+        with self._arrived:
+            pictures[camera] = _Picture(stamp_to_ns(message.header.stamp), pixels)
+            stamps = [picture.stamp_ns for picture in pictures.values()]
+            complete = len(pictures) == len(self._model.spec.cameras)
+            if is_goal:
+                self._new_goal |= complete
+            elif complete and max(stamps) - min(stamps) <= self._max_skew_ns:
+                self._new_frame = True
+                self._arrived.notify()
+
+    def _publish_diagnostics(self) -> None:
+        step_ms = 1e3 * np.array(self._step_s or [0.0])
+        values: dict[str, object] = {
+            "plans": self._plans_made,
+            "step_p50_ms": float(np.percentile(step_ms, 50)),
+            "step_p99_ms": float(np.percentile(step_ms, 99)),
+        }
+        now_ns = self.get_clock().now().nanoseconds
+        level = _level(self._status)
+        message = diagnostics(now_ns, self.get_name(), self._status, values, level)
+        self._diagnostics.publish(message)
+
+    # Planning thread
+
+    def _plan_forever(self) -> None:
+        while True:
+            with self._arrived:
+                self._arrived.wait_for(lambda: self._new_frame or self._stop.is_set())
+                if self._stop.is_set():
+                    return
+                frames, self._new_frame = dict(self._frames), False
+                goals = dict(self._goals) if self._new_goal else None
+                self._new_goal = False
+            if goals is not None:
+                self._set_goal(goals)
+            try:
+                self._plan_from(frames)
+            except ValueError as error:
+                self._no_plan(frames, "BAD_OBSERVATION", str(error))
+            except Exception as error:  # a failing model must stop the robot, not the thread
+                self._no_plan(frames, "MODEL_FAILED", f"{type(error).__name__}: {error}")
+
+    def _set_goal(self, goals: dict[str, _Picture]) -> None:
+        assert self._agent is not None
+        try:
+            self._agent.set_goal({camera: p.pixels for camera, p in goals.items()}, "topic")
+            self._goal_stamp_ns = max(picture.stamp_ns for picture in goals.values())
+        except Exception as error:
+            self._warn(f"goal dropped: {error}")
+
+    def _plan_from(self, frames: dict[str, _Picture]) -> None:
+        assert self._agent is not None
+        assert self._model is not None
+        agent, spec = self._agent, self._model.spec
+        begin_s = time.monotonic()
+        stamp_ns = min(picture.stamp_ns for picture in frames.values())
+        if agent.state.frames and stamp_ns < agent.state.frames[-1].stamp_ns:
+            self._warn("the clock of the frames went back: memory is emptied, the goal kept")
+            fresh = agent.initial_state(self._config.seed)
+            agent.state = replace(fresh, goal=agent.state.goal)
+            self._applied.clear()
+        proprio = assemble_proprio(
+            spec.proprio_names,
+            self._joints.nearest(stamp_ns, self._max_skew_ns),
+            self._poses.nearest(stamp_ns, self._max_skew_ns),
+        )
+        images = {camera: picture.pixels for camera, picture in frames.items()}
+        applied = [self._applied.popleft() for _ in range(len(self._applied))]
+        now_ns = self.get_clock().now().nanoseconds
+        plan = agent.step(Observation(stamp_ns, images, proprio), applied, now_ns)
+        self._plan_publisher.publish(
+            plan_to_trajectory(plan, spec.action_names, self._given.base_frame)
+        )
+        self._step_s.append(time.monotonic() - begin_s)
+        self._plans_made += 1
+        self._publish_status(plan, stamp_ns, now_ns)
+
+    def _publish_status(self, plan: Plan, stamp_ns: int, begin_ns: int) -> None:
+        end_ns = self.get_clock().now().nanoseconds
+        self._status = plan.status.value
+        values: dict[str, object] = {
+            "status": self._status,
+            "frame_stamp_ns": stamp_ns,
+            "goal_stamp_ns": self._goal_stamp_ns,
+            "plan_ms": 1e3 * plan.plan_s,
+            "step_ms": 1e3 * self._step_s[-1],
+            "observation_age_ms": (begin_ns - stamp_ns) / 1e6,
+            "latency_ms": (end_ns - stamp_ns) / 1e6,
+            "lead_ms": (plan.start_ns - end_ns) / 1e6,
+            "iterations": plan.iterations,
+            "cost": plan.cost,
+        }
+        values |= {f"cost.{name}": share for name, share in plan.cost_terms.items()}
+        level = _level(self._status)
+        message = diagnostics(end_ns, self.get_name(), self._status, values, level)
+        self._status_publisher.publish(message)
+
+    def _no_plan(self, frames: dict[str, _Picture], status: str, reason: str) -> None:
+        stamp_ns = min(picture.stamp_ns for picture in frames.values())
+        self._publish_stop()
+        self._status = status
+        self._warn(f"no plan: {reason}")
+        now_ns = self.get_clock().now().nanoseconds
+        values = {
+            "status": status,
+            "frame_stamp_ns": stamp_ns,
+            "goal_stamp_ns": self._goal_stamp_ns,
+            "reason": reason,
+        }
+        message = diagnostics(now_ns, self.get_name(), status, values, DiagnosticStatus.ERROR)
+        self._status_publisher.publish(message)
+
+    def _publish_stop(self) -> None:
+        assert self._model is not None
+        message = JointTrajectory(joint_names=list(self._model.spec.action_names))
+        message.header.frame_id = self._given.base_frame
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._plan_publisher.publish(message)
+
+    @property
+    def _max_skew_ns(self) -> int:
+        return round(self._given.max_reading_skew_s * NS_PER_S)
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text, throttle_duration_sec=1.0)
+
+
+def _level(status: str) -> bytes:
+    if status in (PlanStatus.OK.value, PlanStatus.BEST_SO_FAR.value):
+        return DiagnosticStatus.OK
+    return DiagnosticStatus.WARN if status == PlanStatus.NO_GOAL.value else DiagnosticStatus.ERROR
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run_node(AgentNode))
+
+
+if __name__ == "__main__":
+    main()

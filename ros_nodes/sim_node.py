@@ -1,0 +1,204 @@
+"""A simulated robot with a camera, in real time, behind the topics a ros2_control robot has.
+
+One thread owns the world and steps it with absolute deadlines; the executor's thread only stores the
+newest command. The robot stops by itself when commands stop coming, as MoveIt Servo does.
+
+Subscribes: ``servo_node/delta_twist_cmds`` (TwistStamped).
+Publishes: ``<camera>/image_raw``, ``<camera>/camera_info``, ``joint_states``, ``tool_pose``
+(PoseStamped), and ``evaluation/truth`` (Float64MultiArray with names; for evaluation alone, no agent
+may subscribe to it). Service: ``~/reset`` (Trigger): start over with the parameter ``seed``.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+import gymnasium
+import numpy as np
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+
+import sim  # noqa: F401 registers the environments
+from ros_nodes import qos
+from ros_nodes.convert import (
+    action_axes,
+    array_to_image,
+    ns_to_stamp,
+    position_to_pose,
+    twist_to_velocity,
+    values_to_labelled_array,
+)
+from ros_nodes.params import SimParameters, declare_parameters
+from ros_nodes.process import run_node
+
+# After a pause of the whole machine the world does not race to catch up.
+_MAX_ADVANCE_S = 0.1
+_RESET_TIMEOUT_S = 5.0
+
+
+class SimNode(Node):
+    """See the module's text. Everything public is called by `run_node` on the main thread."""
+
+    def __init__(self) -> None:
+        """Build the world and the topics; time stands still until `start`.
+
+        Raises:
+            ValueError: unknown world or camera, or a parameter out of range.
+        """
+        super().__init__("sim_node", automatically_declare_parameters_from_overrides=True)
+        self._given = given = declare_parameters(self, SimParameters)
+        try:
+            env = gymnasium.make(given.env_id, image_size=given.image_size, camera=given.camera)
+        except gymnasium.error.Error as error:
+            raise ValueError(f"parameter env_id: {error}") from error
+        self._env: Any = env.unwrapped
+        self._axes = list(action_axes(self._env.action_names))
+        names = [n for n in self._env.proprio_names if n.endswith(".position")]
+        self._joint_names = [n.removesuffix(".position") for n in names]
+        index = {name: i for i, name in enumerate(self._env.proprio_names)}
+        self._positions = [index[n] for n in names]
+        self._velocities = [index[f"{n}.velocity"] for n in self._joint_names]
+        self._tool = [index[f"tool.{axis}"] for axis in "xyz"]
+        self._camera_frame = given.camera_frame or f"{given.camera}_optical_frame"
+        # (velocity (3,), monotonic arrival): replaced as a whole
+        self._command: tuple[np.ndarray, float] = (np.zeros(3), float("-inf"))
+        self._stop = threading.Event()
+        self._reset_wanted = threading.Event()
+        self._reset_done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="world", daemon=True)
+
+        topic = f"{given.camera}/image_raw"
+        self._images = self.create_publisher(Image, topic, qos.SENSOR)
+        self._infos = self.create_publisher(CameraInfo, f"{given.camera}/camera_info", qos.SENSOR)
+        self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
+        self._poses = self.create_publisher(PoseStamped, "tool_pose", qos.STATE)
+        self._truths = self.create_publisher(Float64MultiArray, "evaluation/truth", qos.STATE)
+        self.create_subscription(
+            TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND
+        )
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self._env.reset(seed=given.seed)
+
+    def start(self) -> None:
+        """Let time run."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop time and end the world."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(2.0)
+        self._env.close()
+
+    # Executor thread
+
+    def _on_command(self, message: TwistStamped) -> None:
+        velocity = twist_to_velocity(message)
+        if message.header.frame_id not in ("", self._given.base_frame):
+            self._warn(
+                f"command in frame {message.header.frame_id!r}, expected "
+                f"{self._given.base_frame!r}: dropped"
+            )
+        elif not np.isfinite(velocity).all():
+            self._warn("command is not finite: dropped")
+        else:
+            self._command = (velocity, time.monotonic())
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._reset_done.clear()
+        self._reset_wanted.set()
+        response.success = self._reset_done.wait(_RESET_TIMEOUT_S)
+        seed = self.get_parameter("seed").value
+        response.message = f"seed {seed}" if response.success else "the world does not answer"
+        return response
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text, throttle_duration_sec=1.0)
+
+    # World thread
+
+    def _run(self) -> None:
+        period_s = 1.0 / self._given.state_rate_hz
+        image_every = max(1, round(self._given.state_rate_hz / self._given.image_rate_hz))
+        tick = 0
+        deadline_s = time.monotonic() + period_s
+        while not self._stop.is_set():
+            time.sleep(max(0.0, deadline_s - time.monotonic()))
+            if self._reset_wanted.is_set():
+                self._reset_wanted.clear()
+                self._env.reset(seed=int(self.get_parameter("seed").value))
+                deadline_s = time.monotonic()
+                self._reset_done.set()
+            behind = max(0, int((time.monotonic() - deadline_s) / period_s))
+            self._advance(min((behind + 1) * period_s, _MAX_ADVANCE_S))
+            self._publish_state()
+            # Of several ticks run as one, any may have been the camera's.
+            if (tick + behind) // image_every > (tick - 1) // image_every:
+                self._publish_image()
+            tick += behind + 1
+            deadline_s += (behind + 1) * period_s
+
+    def _advance(self, duration_s: float) -> None:
+        velocity, arrival_s = self._command
+        if time.monotonic() - arrival_s > self._given.command_timeout_s:
+            velocity = np.zeros(3)
+        self._env.command(velocity[self._axes].astype(np.float32))
+        self._env.advance(duration_s)
+
+    def _publish_state(self) -> None:
+        stamp_ns = self.get_clock().now().nanoseconds
+        readings = self._env.proprio().astype(float)
+        joints = JointState(
+            name=self._joint_names,
+            position=readings[self._positions].tolist(),
+            velocity=readings[self._velocities].tolist(),
+        )
+        joints.header.stamp = ns_to_stamp(stamp_ns)
+        self._joints.publish(joints)
+        self._poses.publish(
+            position_to_pose(readings[self._tool], stamp_ns, self._given.base_frame)
+        )
+
+    def _publish_image(self) -> None:
+        stamp_ns = self.get_clock().now().nanoseconds  # before rendering: that is the capture time
+        image = array_to_image(self._env.observe()["image"], stamp_ns, self._camera_frame)
+        self._images.publish(image)
+        self._infos.publish(self._camera_info(image))
+        self._truths.publish(values_to_labelled_array(_flatten(self._env.truth())))
+
+    def _camera_info(self, image: Image) -> CameraInfo:
+        k = self._env.camera.intrinsics(self._given.image_size)
+        projection = np.hstack([k, np.zeros((3, 1))])
+        info = CameraInfo(header=image.header, height=image.height, width=image.width)
+        info.distortion_model = "plumb_bob"
+        info.d = [0.0] * 5
+        info.k = k.ravel().tolist()
+        info.r = np.eye(3).ravel().tolist()
+        info.p = projection.ravel().tolist()
+        return info
+
+
+def _flatten(truth: dict[str, Any]) -> dict[str, float]:
+    """``{"tool_position_m": (x, y, z)}`` to ``{"tool_position_m.x": x, …}``."""
+    values: dict[str, float] = {}
+    for name, value in truth.items():
+        if np.ndim(value) == 0:
+            values[name] = float(value)
+        else:
+            values |= {f"{name}.{a}": float(v) for a, v in zip("xyz", value, strict=True)}
+    return values
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run_node(SimNode))
+
+
+if __name__ == "__main__":
+    main()
