@@ -1,8 +1,8 @@
 """The Panda description with light meshes and a stick tool, made once from `pybullet_data`.
 
-The visual meshes shipped with PyBullet have 100 000 triangles, and the software renderer spends 20 ms
-a frame on them whatever the image size. A few hundred a link look the same at the sizes a world model
-sees. Collision shapes are left as they are.
+The visual meshes shipped with PyBullet have 100 000 triangles, and the software renderer spends
+20 ms a frame on them whatever the image size. A few hundred a link look the same at the sizes a
+world model sees. Collision shapes are left as they are.
 """
 
 from __future__ import annotations

@@ -16,7 +16,8 @@ Vector = tuple[float, float, float]
 Image = NDArray[np.uint8]
 
 _NEAR_M, _FAR_M = 0.1, 4.0
-_SUPERSAMPLING = 2  # the renderer has no antialiasing: without it small motions do not show at 64 px
+# The renderer has no antialiasing; without any, small motions do not show at 64 px.
+_SUPERSAMPLING = 2
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,8 @@ _GAIN_HZ = 4.0
 class Explorer:
     """Scripted exploration: pieces of coloured noise, way points, rest, and pushes.
 
-    Speeds and noise differ from piece to piece, so that slow and fast motion are both in the data. It
-    reads the truth in `info`: it is the simulator's own script, not an agent.
+    Speeds and noise differ from piece to piece, so that slow and fast motion are both in the data.
+    It reads the truth in `info`: it is the simulator's own script, not an agent.
 
     Args:
         env: a `foresee/…` environment.

@@ -22,7 +22,7 @@ class Scene:
     """One concrete look and feel of the world; the defaults are the nominal one.
 
     Attributes:
-        background, table, arm, tool, block: colours, RGB from 0 to 1.
+        background, table, arm, hand, tool, block: colours, RGB from 0 to 1.
         friction: lateral friction coefficient of block, table and tool.
         block_mass_kg: mass of the block.
         camera_shift_m: offset of the camera, world frame.
@@ -33,6 +33,7 @@ class Scene:
     background: Color = (0.55, 0.62, 0.58)
     table: Color = (0.36, 0.40, 0.44)
     arm: Color = (0.93, 0.93, 0.90)
+    hand: Color = (0.32, 0.32, 0.31)
     tool: Color = (0.95, 0.30, 0.05)
     block: Color = (0.10, 0.35, 0.95)
     friction: float = 0.5
@@ -119,7 +120,11 @@ class Randomization:
                 near = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
                 raise ValueError(f"randomization has no {name!r}; {hint}")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**plain)
 
     @classmethod
     def from_yaml(cls, path: Path) -> Randomization:
@@ -150,6 +155,7 @@ class Randomization:
             background=around(Scene.background),
             table=around(Scene.table),
             arm=around(Scene.arm),
+            hand=around(Scene.hand),
             tool=around(Scene.tool),
             block=around(Scene.block),
             friction=float(rng.uniform(*self.friction)),

@@ -23,7 +23,8 @@ Array = NDArray[np.float64]
 def scripted_action(env_id: str, info: Mapping[str, Any]) -> NDArray[np.float32]:
     """The action ``(A,)`` in m/s of the hand-written policy, from the truth in `info`.
 
-    Reach: straight to the goal. Push: round the block to the side away from the goal, then through it.
+    Reach: straight to the goal. Push: round the block to the side away from the goal, then
+    through it.
 
     Raises:
         ValueError: there is no policy for this environment.

@@ -56,15 +56,11 @@ class World:
         self.scene = scene
         robot = self.robot
         for name, link in robot.links.items():
-            color = scene.tool if name == "tool" else scene.arm
-            if name == "panda_hand":
-                color = tuple(0.35 * value for value in scene.arm)
+            color = {"tool": scene.tool, "panda_hand": scene.hand}.get(name, scene.arm)
             self._bullet.changeVisualShape(robot.body, link, rgbaColor=(*color, 1.0))
         self._bullet.changeVisualShape(self._table, -1, rgbaColor=(*scene.table, 1.0))
         self._bullet.changeDynamics(self._table, -1, lateralFriction=scene.friction)
-        self._bullet.changeDynamics(
-            robot.body, robot.links["tool"], lateralFriction=scene.friction
-        )
+        self._bullet.changeDynamics(robot.body, robot.links["tool"], lateralFriction=scene.friction)
         if self._block is not None:
             self._bullet.changeVisualShape(self._block, -1, rgbaColor=(*scene.block, 1.0))
             inertia = scene.block_mass_kg * BLOCK_SIZE_M**2 / 6.0

@@ -26,10 +26,10 @@ _LOST_MARGIN_M = 0.03  # further out of the tool's box, the block cannot be push
 class PushEnv(TableEnv):
     """Push a block along the table. Action ``(2,)``: tool velocity x, y, at most 0.25 m/s each.
 
-    The block starts anywhere, turned anyhow, and its goal is 6 to 25 cm away. The goal image shows it
-    there with its yaw of the start, and the tool behind it as a straight push would leave it.
-    Success is the block's centre within `success_radius_m` of the goal, whatever its yaw. The episode
-    terminates, failed, when the block leaves the workspace.
+    The block starts anywhere, turned anyhow, and its goal is 6 to 25 cm away. The goal image shows
+    it there with its yaw of the start, and the tool behind it as a straight push would leave it.
+    Success is the block's centre within `success_radius_m` of the goal, whatever its yaw. The
+    episode terminates, failed, when the block leaves the workspace.
 
     Args:
         image_size: height and width of the images, pixels.
@@ -63,7 +63,7 @@ class PushEnv(TableEnv):
         self._goal_m = np.zeros(3)
 
     def truth(self) -> Truth:
-        """Positions ``(3,)`` m in the world frame of tool, block and the block's goal; block yaw rad.
+        """Positions ``(3,)`` m, world frame, of tool, block and the block's goal; block yaw in rad.
 
         `distance_m` is from block to goal along the table.
         """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -26,12 +26,13 @@ PROPRIO_NAMES = (
 _RENDER_SIZE = 256
 
 
-class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
+class TableEnv(gymnasium.Env[Any, Any], abc.ABC):
     """A Panda on a table, commanded by tool velocity, seen by one camera.
 
-    Observation: `image` and `goal_image` ``(S, S, 3)`` uint8 RGB; `proprio` ``(17,)`` float32, named by
-    `proprio_names`. Action: tool velocity ``(A,)`` float32 in m/s, world frame, named by `action_names`;
-    what is outside the limits is clipped to them. `info` is the truth, for evaluation alone.
+    Observation: `image` and `goal_image` ``(S, S, 3)`` uint8 RGB; `proprio` ``(17,)`` float32,
+    named by `proprio_names`. Action: tool velocity ``(A,)`` float32 in m/s, world frame, named by
+    `action_names`; what is outside the limits is clipped to them. `info` is the truth, for
+    evaluation alone.
 
     `step` is `command`, `advance` by `control_dt_s`, `observe`. A robot node that needs finer time
     calls these three itself and gets the same motion.
@@ -51,7 +52,10 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
         ValueError: no such camera, size or randomization.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata = {  # noqa: RUF012 - as Gymnasium declares it
+        "render_modes": ["rgb_array"],
+        "render_fps": 10,
+    }
     control_dt_s = 0.1
     proprio_names = PROPRIO_NAMES
 
@@ -78,7 +82,7 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
         self.action_names = action_names
         self.image_size = image_size
         self.render_mode = render_mode
-        self._axes = ["tool.vx", "tool.vy", "tool.vz"].index(action_names[0]), len(action_names)
+        self._max_speed_m_s = max_speed_m_s
         self._randomization = randomization
         self._world = World(box, with_block)
         self._advanced_s = 0.0
@@ -94,7 +98,7 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
                 ),
             }
         )
-        self.action_space: gymnasium.spaces.Box = gymnasium.spaces.Box(
+        self.action_space = gymnasium.spaces.Box(
             -max_speed_m_s, max_speed_m_s, (len(action_names),), np.float32
         )
 
@@ -128,9 +132,7 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
         self._steps_done = 0
         return self.observe(), self.truth()
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Observation, float, bool, bool, Truth]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, Truth]:
         """Apply one action for `control_dt_s`. The reward is minus the distance to the goal."""
         self.command(action)
         self.advance(self.control_dt_s)
@@ -144,18 +146,16 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
             ValueError: wrong length, or not finite.
         """
         values = np.asarray(action, np.float64)
-        if values.shape != self.action_space.shape:
+        if values.shape != (len(self.action_names),):
             raise ValueError(
-                f"action has shape {values.shape}; give {self.action_space.shape}: "
+                f"action has shape {values.shape}; give ({len(self.action_names)},): "
                 f"{', '.join(self.action_names)}"
             )
         if not np.isfinite(values).all():
             raise ValueError(f"action is {values.tolist()}; give finite numbers")
         velocity = np.zeros(3)
-        first, count = self._axes
-        velocity[first : first + count] = np.clip(
-            values, self.action_space.low, self.action_space.high
-        )
+        axes = [("tool.vx", "tool.vy", "tool.vz").index(name) for name in self.action_names]
+        velocity[axes] = np.clip(values, -self._max_speed_m_s, self._max_speed_m_s)
         self._world.robot.set_tool_velocity(velocity)
 
     def advance(self, dt_s: float) -> None:
@@ -179,7 +179,7 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float32]], abc.ABC):
         tool = self._world.robot.tool_position()
         return np.concatenate([positions, velocities, tool]).astype(np.float32)
 
-    def render(self) -> Image | None:  # type: ignore[override]
+    def render(self) -> Image | None:
         """A larger image ``(256, 256, 3)`` of the same view, for people."""
         if self.render_mode is None:
             return None
