@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from world_model.data import layout
+from world_model.data.episodes import EpisodeInfo, check_hash, read_episodes
 from world_model.data.spec import (
     DatasetError,
     DatasetSpec,
@@ -22,37 +22,11 @@ from world_model.data.spec import (
     check_episode,
     check_vectors,
 )
+from world_model.data.tables import integers, read_table, vectors
 from world_model.data.video import decode_frames
 from world_model.data.writer import DatasetWriter
 
 __all__ = ["Dataset", "DatasetError", "DatasetSpec", "DatasetWriter", "Episode", "open_dataset"]
-
-
-@dataclass(frozen=True)
-class VideoPart:
-    """Where the frames of an episode lie: ``[first_frame, first_frame + length)`` of a file."""
-
-    file: str
-    first_frame: int
-
-
-@dataclass(frozen=True)
-class EpisodeInfo:
-    """One row of the episode table.
-
-    Attributes:
-        index: number of the episode.
-        length: frames in it.
-        task: what was done, in words.
-        data_file: parquet file with its rows, relative to the data set.
-        videos: camera name to where its frames are.
-    """
-
-    index: int
-    length: int
-    task: str
-    data_file: str
-    videos: Mapping[str, VideoPart]
 
 
 @dataclass(frozen=True)
@@ -87,6 +61,22 @@ class Dataset:
         names |= {part.file for info in self.episodes for part in info.videos.values()}
         return sorted(names)
 
+    def check_hash(self, name: str) -> str:
+        """Compare a file with its hash as written, where that is known.
+
+        Damage that a decoder paints over, or a changed number in a table, is found only here.
+
+        Args:
+            name: file name relative to the data set.
+
+        Returns:
+            The SHA-256 of the file, hexadecimal.
+
+        Raises:
+            DatasetError: the file is missing or is not what was written.
+        """
+        return check_hash(self.path / name, self.hashes.get(name))
+
     def episode(self, index: int) -> Episode:
         """Read and decode one episode, true state for evaluation included.
 
@@ -100,10 +90,12 @@ class Dataset:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: no episode {index}; there are {len(self)}")
         info = self.episodes[index]
+        self.check_hash(info.data_file)
         rows = self.read_rows(info.data_file)[index]
         images = {}
         for camera, part in info.videos.items():
             video = self.path / part.file
+            self.check_hash(part.file)
             decoded = decode_frames(video, part.first_frame, self.spec.fps)
             frames = list(islice(decoded, info.length))
             if len(frames) != info.length:
@@ -137,9 +129,9 @@ class Dataset:
         """
         path = self.path / data_file
         table = read_table(path)
-        episode_index = _integers(table, "episode_index", path)
-        vectors = {
-            key: _vectors(table, key, len(names), path)
+        episode_index = integers(table, "episode_index", path)
+        columns = {
+            key: vectors(table, key, len(names), path)
             for key, names in layout.vector_columns(self.spec).items()
         }
         stamps = self._stamps(table, path)
@@ -154,18 +146,18 @@ class Dataset:
                     f"the episode table says {info.length}"
                 )
             part = slice(int(at[0]), int(at[-1]) + 1)
-            for key, values in vectors.items():
+            for key, values in columns.items():
                 check_vectors(
                     values[part],
                     (info.length, values.shape[1]),
                     f"{path}: episode {info.index}: {key}",
                 )
-            evaluation = vectors.get(layout.EVALUATION)
+            evaluation = columns.get(layout.EVALUATION)
             if evaluation is None:
                 evaluation = np.zeros((len(episode_index), 0), dtype=np.float32)
             rows[info.index] = Rows(
-                proprio=vectors[layout.PROPRIO][part],
-                actions=vectors[layout.ACTION][part],
+                proprio=columns[layout.PROPRIO][part],
+                actions=columns[layout.ACTION][part],
                 evaluation=evaluation[part],
                 stamps_ns=stamps[part],
             )
@@ -174,8 +166,8 @@ class Dataset:
     def _stamps(self, table: pa.Table, path: Path) -> NDArray[np.int64]:
         """Return stamps; sets of other software have only the time since the episode began."""
         if layout.STAMP in table.column_names:
-            return _integers(table, layout.STAMP, path)
-        return np.round(_integers(table, "frame_index", path) * (1e9 / self.spec.fps)).astype(
+            return integers(table, layout.STAMP, path)
+        return np.round(integers(table, "frame_index", path) * (1e9 / self.spec.fps)).astype(
             np.int64
         )
 
@@ -213,64 +205,23 @@ def open_dataset(path: str | Path) -> Dataset:
         spec = DatasetSpec.from_json(extra["spec"]) if "spec" in extra else _spec_from(info, path)
         total = int(info["total_episodes"])
         data_path, video_path = str(info["data_path"]), str(info["video_path"])
-    except (KeyError, TypeError, ValueError) as error:
+        hashes = dict(extra.get("sha256", {}))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else error
         raise DatasetError(f"{info_path}: {reason}") from error
     if total == 0:
         raise DatasetError(
             f"{path}: holds no episode; its recording ended before the first file was written"
         )
-    episodes = _read_episodes(path, spec, total, data_path, video_path)
-    dataset = Dataset(path, spec, episodes, dict(extra.get("sha256", {})))
-    for name in dataset.files():
+    for name in hashes:
+        if name.startswith("meta/"):
+            check_hash(path / name, hashes[name])
+    episodes = read_episodes(path, spec, total, data_path, video_path)
+    dataset = Dataset(path, spec, episodes, hashes)
+    for name in (*dataset.files(), layout.TASKS):
         if not (path / name).is_file():
             raise DatasetError(f"{path / name}: file of the data set is missing")
     return dataset
-
-
-def _read_episodes(
-    path: Path, spec: DatasetSpec, total: int, data_path: str, video_path: str
-) -> tuple[EpisodeInfo, ...]:
-    """Read the episode table; rows beyond ``total`` are of a write that was never finished."""
-    found: dict[int, EpisodeInfo] = {}
-    files = sorted((path / "meta/episodes").glob("chunk-*/file-*.parquet"))
-    for file in files:
-        for row in read_table(file).to_pylist():
-            try:
-                episode = _episode_info(row, spec, data_path, video_path)
-            except (KeyError, TypeError, IndexError) as error:
-                raise DatasetError(f"{file}: episode table lacks {error}") from error
-            found[episode.index] = episode
-    missing = [index for index in range(total) if index not in found]
-    if missing:
-        raise DatasetError(
-            f"{path / 'meta/episodes'}: no row for episode {missing[0]} of {total}; "
-            "a parquet file is missing"
-        )
-    return tuple(found[index] for index in range(total))
-
-
-def _episode_info(
-    row: Mapping[str, Any], spec: DatasetSpec, data_path: str, video_path: str
-) -> EpisodeInfo:
-    videos = {}
-    for camera in spec.cameras:
-        key = layout.video_key(camera)
-        file = video_path.format(
-            video_key=key,
-            chunk_index=row[f"videos/{key}/chunk_index"],
-            file_index=row[f"videos/{key}/file_index"],
-        )
-        videos[camera] = VideoPart(file, round(row[f"videos/{key}/from_timestamp"] * spec.fps))
-    return EpisodeInfo(
-        index=int(row["episode_index"]),
-        length=int(row["length"]),
-        task=str(row["tasks"][0]),
-        data_file=data_path.format(
-            chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
-        ),
-        videos=videos,
-    )
 
 
 def _spec_from(info: Mapping[str, Any], path: Path) -> DatasetSpec:
@@ -300,47 +251,6 @@ def _names(column: Mapping[str, Any], key: str) -> tuple[str, ...]:
     if not names or len(names) != column["shape"][0]:
         names = [f"{key}.{index}" for index in range(column["shape"][0])]
     return tuple(str(name) for name in names)
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read a parquet file whole.
-
-    Raises:
-        DatasetError: it is missing or damaged.
-    """
-    try:
-        return pq.read_table(path, partitioning=None, memory_map=False)
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path}: file of the data set is missing") from error
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise DatasetError(f"{path}: parquet file is damaged ({reason})") from error
-
-
-def _column(table: pa.Table, key: str, path: Path) -> pa.ChunkedArray:
-    if key not in table.column_names:
-        raise DatasetError(f"{path}: column {key!r} is missing, there are {table.column_names}")
-    return table.column(key)
-
-
-def _integers(table: pa.Table, key: str, path: Path) -> NDArray[np.int64]:
-    column = _column(table, key, path)
-    if column.null_count or not pa.types.is_integer(column.type):
-        raise DatasetError(f"{path}: column {key!r} holds {column.type}, expected int64")
-    return column.to_numpy().astype(np.int64, copy=False)
-
-
-def _vectors(table: pa.Table, key: str, width: int, path: Path) -> NDArray[np.float32]:
-    try:
-        values = layout.vectors_from_arrow(_column(table, key, path))
-    except DatasetError as error:
-        reason = str(error).removeprefix(f"{path}: ")
-        raise DatasetError(f"{path}: column {key!r}: {reason}") from error
-    if values.shape[1] != width:
-        raise DatasetError(
-            f"{path}: column {key!r} holds vectors of {values.shape[1]}, the data set says {width}"
-        )
-    return values
 
 
 def _read_json(path: Path, dataset: Path) -> dict[str, Any]:

@@ -12,11 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from world_model.data.spec import DatasetError, DatasetSpec
+from world_model.data.spec import DatasetSpec
 
 VERSION = "v3.0"
 FILES_PER_CHUNK = 1000
@@ -66,38 +62,6 @@ def vector_columns(spec: DatasetSpec) -> dict[str, tuple[str, ...]]:
     if spec.evaluation_names:
         columns[EVALUATION] = spec.evaluation_names
     return columns
-
-
-def vectors_to_arrow(values: NDArray[np.float32]) -> pa.Array:
-    """Return ``(T, width)`` as an Arrow column of vectors (LeRobot: of numbers when width is 1)."""
-    flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
-    width = values.shape[1]
-    return flat if width == 1 else pa.FixedSizeListArray.from_arrays(flat, width)
-
-
-def vectors_from_arrow(column: pa.ChunkedArray) -> NDArray[np.float32]:
-    """Return an Arrow column of vectors or numbers as ``(T, width)`` float32.
-
-    Raises:
-        DatasetError: the column holds something else, nothing in places, or uneven vectors.
-    """
-    length = len(column)
-    if column.null_count:
-        raise DatasetError(f"{column.null_count} of {length} values are missing")
-    kind = column.type
-    is_list = pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind)
-    number = kind.value_type if is_list else kind
-    if not (pa.types.is_floating(number) or pa.types.is_integer(number)):
-        raise DatasetError(f"holds {kind}, expected vectors of float32")
-    flat = column.combine_chunks().flatten() if is_list else column.combine_chunks()
-    values = flat.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    if length == 0 or len(values) % length:
-        raise DatasetError(f"{len(values)} numbers in {length} rows do not make vectors")
-    if pa.types.is_list(kind):
-        lengths = column.combine_chunks().value_lengths().to_numpy(zero_copy_only=False)
-        if (lengths != lengths[0]).any():
-            raise DatasetError("vectors differ in length")
-    return values.reshape(length, -1)
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

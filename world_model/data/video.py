@@ -104,9 +104,11 @@ def decode_frames(
     """
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DatasetError(f"{path}: holds no video stream")
-            stream = container.streams.video[0]
+            # A stream of unknown codec has no codec context.
+            streams = [s for s in container.streams.video if s.codec_context is not None]
+            if not streams:
+                raise DatasetError(f"{path}: holds no video that can be decoded")
+            stream = streams[0]
             stream.codec_context.thread_count = 1
             # Without this the decoder paints over damage and says nothing.
             stream.codec_context.options = {"err_detect": "explode"}

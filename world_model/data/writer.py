@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from world_model.data import layout
 from world_model.data.spec import DatasetError, DatasetSpec, Episode, check_episode
 from world_model.data.stats import RunningStats
+from world_model.data.tables import vectors_to_arrow
 from world_model.data.video import encode_frames, write_video
 
 
@@ -159,9 +160,7 @@ class DatasetWriter:
             layout.EVALUATION: episode.evaluation,
         }
         frame_index = np.arange(length, dtype=np.int64)
-        columns = {
-            key: layout.vectors_to_arrow(vectors[key]) for key in layout.vector_columns(self.spec)
-        }
+        columns = {key: vectors_to_arrow(vectors[key]) for key in layout.vector_columns(self.spec)}
         columns["timestamp"] = pa.array((frame_index / self.spec.fps).astype(np.float32))
         columns[layout.STAMP] = pa.array(episode.stamps_ns.astype(np.int64))
         columns["frame_index"] = pa.array(frame_index)
@@ -199,10 +198,10 @@ class DatasetWriter:
         tables = [encoded.table for encoded in self._pending]
         layout.write_whole(self.path / name, lambda path: _write_groups(path, tables))
         hashes[name] = layout.sha256(self.path / name)
+        name = layout.EPISODES.format(**place)
         rows = pa.Table.from_pylist(self._episode_rows(place))
-        layout.write_whole(
-            self.path / layout.EPISODES.format(**place), lambda path: pq.write_table(rows, path)
-        )
+        layout.write_whole(self.path / name, lambda path: pq.write_table(rows, path))
+        hashes[name] = layout.sha256(self.path / name)
         written = _Written(
             files=self._written.files + 1,
             episodes=self.episodes,

@@ -1,0 +1,118 @@
+"""The episode table: which rows and which frames of which files make an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from world_model.data import layout
+from world_model.data.spec import DatasetError, DatasetSpec
+from world_model.data.tables import read_table
+
+
+@dataclass(frozen=True)
+class VideoPart:
+    """Where the frames of an episode lie: ``[first_frame, first_frame + length)`` of a file."""
+
+    file: str
+    first_frame: int
+
+
+@dataclass(frozen=True)
+class EpisodeInfo:
+    """One row of the episode table.
+
+    Attributes:
+        index: number of the episode.
+        length: frames in it.
+        task: what was done, in words.
+        data_file: parquet file with its rows, relative to the data set.
+        videos: camera name to where its frames are.
+    """
+
+    index: int
+    length: int
+    task: str
+    data_file: str
+    videos: Mapping[str, VideoPart]
+
+
+def check_hash(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of a file, which must be the expected one where that is given.
+
+    Raises:
+        DatasetError: the file is missing, or is not what was written.
+    """
+    try:
+        digest = layout.sha256(path)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: file of the data set is missing") from error
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})") from error
+    if expected not in (None, digest):
+        raise DatasetError(
+            f"{path}: file is corrupt (its SHA-256 is not the one written); "
+            "restore it or record the data set again"
+        )
+    return digest
+
+
+def read_episodes(
+    path: Path, spec: DatasetSpec, total: int, data_path: str, video_path: str
+) -> tuple[EpisodeInfo, ...]:
+    """Read the episode table; rows beyond ``total`` are of a write that was never finished.
+
+    Args:
+        path: folder of the data set.
+        spec: names the cameras whose videos are looked up.
+        total: number of episodes that count.
+        data_path: template of parquet file names, from ``info.json``.
+        video_path: template of video file names, from ``info.json``.
+
+    Raises:
+        DatasetError: a row is missing or not usable.
+    """
+    found: dict[int, EpisodeInfo] = {}
+    files = sorted((path / "meta/episodes").glob("chunk-*/file-*.parquet"))
+    for file in files:
+        table = read_table(file)
+        try:
+            for row in table.to_pylist():
+                episode = _episode_info(row, spec, data_path, video_path)
+                found[episode.index] = episode
+        except (LookupError, TypeError, ValueError) as error:
+            raise DatasetError(f"{file}: episode table is not usable ({error!r})") from error
+    missing = [index for index in range(total) if index not in found]
+    if missing:
+        raise DatasetError(
+            f"{path / 'meta/episodes'}: no row for episode {missing[0]} of {total}; "
+            "a parquet file is missing"
+        )
+    return tuple(found[index] for index in range(total))
+
+
+def _episode_info(
+    row: Mapping[str, Any], spec: DatasetSpec, data_path: str, video_path: str
+) -> EpisodeInfo:
+    if row["length"] < 1:
+        raise ValueError(f"length of episode {row['episode_index']} is {row['length']}")
+    videos = {}
+    for camera in spec.cameras:
+        key = layout.video_key(camera)
+        file = video_path.format(
+            video_key=key,
+            chunk_index=row[f"videos/{key}/chunk_index"],
+            file_index=row[f"videos/{key}/file_index"],
+        )
+        videos[camera] = VideoPart(file, round(row[f"videos/{key}/from_timestamp"] * spec.fps))
+    return EpisodeInfo(
+        index=int(row["episode_index"]),
+        length=int(row["length"]),
+        task=str(row["tasks"][0]),
+        data_file=data_path.format(
+            chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
+        ),
+        videos=videos,
+    )
