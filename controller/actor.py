@@ -198,9 +198,9 @@ class Actor:
         """
         if plan is None or not plan.usable or not np.isfinite(plan.knots).all():
             return None
-        elapsed_s = (start_ns - plan.start_ns) / NS_PER_S
-        if not 0.0 <= elapsed_s < plan.duration_s:
+        if not plan.start_ns <= start_ns < plan.end_ns:
             return None
+        elapsed_s = (start_ns - plan.start_ns) / NS_PER_S
         times_s: NDArray[np.float64] = self._knot_times_s + elapsed_s
         return sample_knots(plan.knot_times_s, plan.knots, times_s, plan.interpolation)
 

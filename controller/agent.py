@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from controller.actor import Actor
 from controller.config import AgentConfig
 from controller.costs import build_cost
-from controller.memory import Command, CommandMemory, committed_actions, planned_commands
+from controller.memory import AppliedCommand, CommandMemory, committed_actions, planned_commands
 from controller.optimizers import build_optimizer
 from controller.perception import Frame, check_images, model_state, perceive
 from controller.types import (
@@ -119,7 +119,7 @@ class Agent:
     def step(
         self,
         observation: Observation,
-        applied: Sequence[Command] | None = None,
+        applied: Sequence[AppliedCommand] | None = None,
         now_ns: int | None = None,
     ) -> Plan:
         """Observe and plan; see `step_from`."""
@@ -130,7 +130,7 @@ class Agent:
         self,
         state: AgentState,
         observation: Observation,
-        applied: Sequence[Command] | None = None,
+        applied: Sequence[AppliedCommand] | None = None,
         now_ns: int | None = None,
     ) -> tuple[AgentState, Plan]:
         """Observe and plan, as a function of its arguments alone (but for the deadline).

@@ -17,7 +17,7 @@ Array = NDArray[np.float32]
 _READS_PER_STEP = 10
 
 
-class Command(NamedTuple):
+class AppliedCommand(NamedTuple):
     """An action that was sent to the robot, in force until the next one.
 
     Attributes:
@@ -48,7 +48,7 @@ class CommandMemory:
         """A memory before the first command."""
         return CommandMemory(np.zeros(0, np.int64), np.zeros((0, action_size), np.float32))
 
-    def extended(self, commands: Sequence[Command], oldest_ns: int) -> CommandMemory:
+    def extended(self, commands: Sequence[AppliedCommand], oldest_ns: int) -> CommandMemory:
         """This memory with more commands in it.
 
         Args:
@@ -118,7 +118,7 @@ def action_in_force(plans: Sequence[Plan], stamp_ns: int, action_size: int) -> A
 
 def planned_commands(
     plans: Sequence[Plan], start_ns: int, end_ns: int, step_ns: int, action_size: int
-) -> list[Command]:
+) -> list[AppliedCommand]:
     """The commands that a robot gives that follows the plans exactly.
 
     Args:
@@ -130,7 +130,7 @@ def planned_commands(
     """
     spacing_ns = max(step_ns // _READS_PER_STEP, 1)
     return [
-        Command(stamp, action_in_force(plans, stamp + spacing_ns // 2, action_size))
+        AppliedCommand(stamp, action_in_force(plans, stamp + spacing_ns // 2, action_size))
         for stamp in range(start_ns, end_ns, spacing_ns)
     ]
 

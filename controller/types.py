@@ -177,11 +177,16 @@ class Plan:
         """True when the plan may be followed."""
         return self.status in (PlanStatus.OK, PlanStatus.BEST_SO_FAR)
 
+    @property
+    def end_ns(self) -> int:
+        """Stamp from which on the plan says nothing."""
+        return self.start_ns + round(self.duration_s * NS_PER_S)
+
     def action_at(self, stamp_ns: int) -> Array:
         """The action ``(A,)`` in force at a stamp; zero outside the plan or if it is not usable."""
-        elapsed_s = (stamp_ns - self.start_ns) / NS_PER_S
-        if not self.usable or not 0.0 <= elapsed_s < self.duration_s:
+        if not self.usable or not self.start_ns <= stamp_ns < self.end_ns:
             return np.zeros(self.knots.shape[1], np.float32)
+        elapsed_s = (stamp_ns - self.start_ns) / NS_PER_S
         return sample_knots(
             self.knot_times_s, self.knots, np.array([elapsed_s]), self.interpolation
         )[0]

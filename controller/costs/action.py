@@ -24,12 +24,11 @@ class ActionCost:
             low: ``(A,)`` lowest action, SI.
             high: ``(A,)`` highest action, SI.
         """
-        self._scale = _per_half_range(horizon, low, high)
+        self._weights = _square_weights(horizon, low, high)
 
     def __call__(self, rollouts: Rollouts, actions: Array, context: CostContext) -> Array:
         """Judge ``actions``; see `Cost`."""
-        scaled = actions.reshape(len(actions), -1) * self._scale
-        return np.einsum("ij,ij->i", scaled, scaled) / np.float32(len(self._scale))
+        return np.square(actions.reshape(len(actions), -1)) @ self._weights
 
 
 class SmoothnessCost:
@@ -45,19 +44,22 @@ class SmoothnessCost:
             low: ``(A,)`` lowest action, SI.
             high: ``(A,)`` highest action, SI.
         """
-        self._scale = _per_half_range(horizon, low, high)
+        self._weights = _square_weights(horizon, low, high)
 
     def __call__(self, rollouts: Rollouts, actions: Array, context: CostContext) -> Array:
         """Judge ``actions``; see `Cost`."""
-        flat = actions.reshape(len(actions), -1)
-        width = actions.shape[2]
+        size = actions.shape[2]
+        flat = actions.reshape(-1)
         change = np.empty_like(flat)
-        np.subtract(flat[:, :width], context.previous_action, out=change[:, :width])
-        np.subtract(flat[:, width:], flat[:, :-width], out=change[:, width:])
-        change *= self._scale
-        return np.einsum("ij,ij->i", change, change) / np.float32(len(self._scale))
+        # In one piece over all samples, which is faster than row by row; where that subtracts the
+        # end of one sample from the start of the next, the change from the action in force belongs.
+        np.subtract(flat[size:], flat[:-size], out=change[size:])
+        rows = change.reshape(len(actions), -1)
+        np.subtract(actions[:, 0], context.previous_action, out=rows[:, :size])
+        return np.square(rows, out=rows) @ self._weights
 
 
-def _per_half_range(horizon: int, low: Array, high: Array) -> Array:
-    """``(H*A,)`` factors from SI to halves of the action range."""
-    return np.tile(np.float32(2.0) / (high - low), horizon).astype(np.float32)
+def _square_weights(horizon: int, low: Array, high: Array) -> Array:
+    """``(H*A,)`` weights of squared SI actions in their mean square in halves of the range."""
+    weights = (2.0 / (high - low)) ** 2 / (horizon * len(low))
+    return np.tile(weights, horizon).astype(np.float32)

@@ -27,10 +27,9 @@ class GoalCost:
             horizon: H.
             growth: weight of each step relative to the one before, above 0.
         """
-        # Relative to the last step: large growths then underflow to zero and do not overflow.
-        weights = np.float64(growth) ** np.arange(1 - horizon, 1)
-        if growth < 1.0:
-            weights = np.float64(growth) ** np.arange(horizon)
+        # Relative to the step that weighs most: extreme growths then underflow and do not overflow.
+        steps = np.arange(horizon) - (horizon - 1 if growth > 1.0 else 0)
+        weights = np.float64(growth) ** steps
         self._weights = (weights / weights.sum()).astype(np.float32)
 
     def __call__(self, rollouts: Rollouts, actions: Array, context: CostContext) -> Array:

@@ -42,8 +42,9 @@ class TotalCost:
             share of each term by name, each ``(B,)``.
         """
         # A model that predicts NaN readings is not believed about its latents either.
-        total = rollouts.proprio.reshape(len(actions), -1).sum(axis=1)
-        total *= np.float32(0.0)
+        # Zero times a finite number is zero, and NaN otherwise.
+        proprio = rollouts.proprio.reshape(len(actions), -1)
+        total = proprio @ np.zeros(proprio.shape[1], np.float32)
         shares = {}
         for cost, weight in self._terms:
             share = cost(rollouts, actions, context) * weight

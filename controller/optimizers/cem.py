@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,11 +47,11 @@ class CEM:
         count = int(np.count_nonzero(finite))
         if count == 0:
             return distribution
-        elites = self._config.elites
         if count < len(costs):
             costs = np.where(finite, costs, np.inf)
-            # The same share of what is left, or losing half the samples would blunt the selection.
-            elites = max(min(2, count), math.ceil(elites * count / len(costs)))
+        # The same share of what is left, or losing half the samples would blunt the selection.
+        share = -(-self._config.elites * count // self._config.samples)  # rounded up
+        elites = max(min(2, count), share)
         best = np.argpartition(costs, elites - 1)[:elites]
         best = best[np.argsort(costs[best])]
         rows = samples[best]

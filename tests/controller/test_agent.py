@@ -1,0 +1,198 @@
+"""The whole loop: goals reached, latency compensated, the same seed the same plans."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from controller.agent import Agent
+from controller.config import AgentConfig, PlannerConfig
+from controller.memory import AppliedCommand
+from controller.types import ObservationError, PlanStatus
+
+DT_NS = 100_000_000
+PLANNER = PlannerConfig(horizon=6, knots=3, samples=64, iterations=4, elites=8)
+CONFIG = AgentConfig(planner=PLANNER, deadline_s=None)
+GOAL_M = np.array([0.6, -0.4])
+
+
+def run(agent, model, steps=25, delay=0, hide_applied=True):
+    """A world that waits; the first action of a plan takes effect ``delay`` steps late."""
+    position = np.zeros(2)
+    plans, path, applied = [], [position], None
+    for i in range(steps):
+        stamp_ns = i * DT_NS
+        plans.append(agent.step(model.observe(position, stamp_ns), applied))
+        in_force = plans[i - delay] if i >= delay else None
+        action = np.zeros(2) if in_force is None else in_force.action_at(in_force.start_ns)
+        if not hide_applied:
+            applied = [AppliedCommand(stamp_ns, action)]
+        position = position + 0.1 * action
+        path.append(position)
+    return plans, np.array(path)
+
+
+@pytest.mark.parametrize("method", ["cem", "mppi"])
+@pytest.mark.parametrize("interpolation", ["hold", "linear"])
+def test_the_goal_image_is_reached(model, method, interpolation):
+    planner = replace(PLANNER, method=method, interpolation=interpolation)
+    agent = Agent(model, replace(CONFIG, planner=planner))
+    agent.set_goal(model.image(GOAL_M), source="test")
+    plans, path = run(agent, model)
+    assert np.linalg.norm(path[-1] - GOAL_M) < 0.03
+    assert all(plan.status is PlanStatus.OK for plan in plans)
+
+
+def test_the_same_seed_gives_the_same_plans_and_another_seed_others(model):
+    agent = Agent(model, CONFIG)
+    paths = []
+    for seed in (5, 5, 6):
+        agent.reset(seed)
+        agent.set_goal(model.image(GOAL_M))
+        paths.append(run(agent, model, steps=5)[1])
+    np.testing.assert_array_equal(paths[0], paths[1])
+    assert (paths[0] != paths[2]).any()
+
+
+def test_reset_without_a_seed_takes_the_configured_one(model):
+    agent = Agent(model, replace(CONFIG, seed=9))
+    agent.reset(3)
+    agent.reset()
+    assert agent.state.seed == 9
+
+
+def test_a_step_is_a_function_of_its_arguments(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    agent.step(model.observe([0, 0], 0))
+    before = agent.state
+    observation = model.observe([0.1, 0], DT_NS)
+    after, plan = agent.step_from(before, observation)
+    agent.step_from(after, model.observe([0.2, 0], 2 * DT_NS))
+    assert agent.state is before
+    again, same = agent.step_from(before, observation)
+    np.testing.assert_array_equal(plan.knots, same.knots)
+    assert again.count == after.count == before.count + 1
+
+
+def test_without_a_goal_the_robot_stands_still_and_the_context_fills(model):
+    agent = Agent(model, CONFIG)
+    plans, path = run(agent, model, steps=3)
+    assert {plan.status for plan in plans} == {PlanStatus.NO_GOAL}
+    assert not path.any()
+    assert len(agent.state.frames) == 3
+
+
+def test_a_goal_counts_until_its_time_is_over(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M), valid_until_ns=DT_NS)
+    statuses = [plan.status.value for plan in run(agent, model, steps=3)[0]]
+    assert statuses == ["OK", "OK", "NO_GOAL"]
+
+
+def test_reset_forgets_the_goal(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    agent.reset()
+    assert agent.step(model.observe([0, 0], 0)).status is PlanStatus.NO_GOAL
+
+
+@pytest.mark.parametrize(("age_s", "status"), [(0.29, "OK"), (0.31, "STALE")])
+def test_an_old_observation_gives_a_stale_plan(model, age_s, status):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    plan = agent.step(model.observe([0, 0], 0), now_ns=int(age_s * 1e9))
+    assert plan.status.value == status
+    assert plan.action_at(0).any() == (status == "OK")
+
+
+def test_a_bad_observation_changes_nothing(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    agent.step(model.observe([0, 0], 0))
+    before = agent.state
+    bad = replace(model.observe([0, 0], DT_NS), proprio=np.array([0.0, np.nan], np.float32))
+    with pytest.raises(ObservationError, match=r"'tool\.y'"):
+        agent.step(bad)
+    assert agent.state is before
+
+
+def test_a_goal_image_that_does_not_fit_is_refused(model):
+    agent = Agent(model, CONFIG)
+    with pytest.raises(ObservationError, match="8x8x3"):
+        agent.set_goal({"scene": np.zeros((8, 8, 3), np.uint8)})
+    model.encode = lambda images: np.full((1, 2), np.inf, np.float32)
+    with pytest.raises(ObservationError, match="for the goal"):
+        agent.set_goal(model.image(GOAL_M))
+
+
+def test_a_plan_starts_after_the_latency(model):
+    agent = Agent(model, replace(CONFIG, latency_steps=1))
+    agent.set_goal(model.image(GOAL_M))
+    plan = agent.step(model.observe([0, 0], 7 * DT_NS))
+    assert plan.start_ns == 8 * DT_NS
+
+
+@pytest.mark.parametrize("latency", [1, 2])
+def test_compensated_latency_does_not_overshoot(model, latency):
+    goal_m = np.array([0.55, 0.0])
+
+    def overshoot(config: AgentConfig) -> float:
+        agent = Agent(model, config)
+        agent.set_goal(model.image(goal_m))
+        return float((run(agent, model, delay=latency)[1][:, 0] - goal_m[0]).max())
+
+    # without compensation full speed (0.1 m a step) goes on for `latency` steps too long
+    assert overshoot(CONFIG) > 0.04
+    assert overshoot(replace(CONFIG, latency_steps=latency)) < 0.02
+
+
+def test_what_was_applied_counts_and_not_what_was_planned(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    agent.step(model.observe([0, 0], 0))
+    limited = [AppliedCommand(0, np.array([0.25, 0.0]))]
+    agent.step(model.observe([0.025, 0], DT_NS), applied=limited)
+    state, _ = model.calls[-1]
+    assert state.actions[-1].tolist() == pytest.approx([0.25, 0.0])
+
+
+def test_following_the_plan_is_the_same_as_saying_so(model):
+    paths = []
+    for hide_applied in (True, False):
+        agent = Agent(model, CONFIG)
+        agent.set_goal(model.image(GOAL_M))
+        paths.append(run(agent, model, steps=8, hide_applied=hide_applied)[1])
+    np.testing.assert_allclose(paths[0], paths[1], atol=1e-5)
+
+
+def test_a_robot_that_is_held_knows_that_it_does_not_move(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    for i in range(3):
+        agent.step(model.observe([0, 0], i * DT_NS), applied=[])
+    state, _ = model.calls[-1]
+    assert not state.actions.any()
+
+
+def test_the_deadline_runs_from_the_call(model):
+    agent = Agent(model, replace(CONFIG, deadline_s=1e-6))
+    agent.set_goal(model.image(GOAL_M))
+    plan = agent.step(model.observe([0, 0], 0))
+    assert plan.status is PlanStatus.BEST_SO_FAR
+    assert plan.iterations == 0
+    assert not plan.knots.any()
+
+
+def test_after_predictions_that_were_not_finite_the_goal_is_still_reached(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    model.spoil = lambda latents: np.full_like(latents, np.nan)
+    plan = agent.step(model.observe([0, 0], 0))
+    assert plan.status is PlanStatus.NO_FINITE_ROLLOUT
+    model.spoil = None
+    agent.step(model.observe([0, 0], DT_NS))
+    agent.reset()
+    agent.set_goal(model.image(GOAL_M))
+    _, path = run(agent, model)
+    assert np.linalg.norm(path[-1] - GOAL_M) < 0.03
