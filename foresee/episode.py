@@ -115,13 +115,14 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
     rng = np.random.default_rng(seed)
     low, high = world.action_space.low, world.action_space.high
     start_distance_m = float(info["distance_m"])
-    for _ in range(core.spec.max_episode_steps):
+    assert world.spec is not None
+    for _ in range(world.spec.max_episode_steps or 0):
         if policy == "zero":
             action = np.zeros_like(low)
         elif policy == "random":
             action = rng.uniform(low, high).astype(np.float32)
         else:
-            action = scripted_action(core, info)
+            action = scripted_action(world.spec.id, info)
         core.command(action)
         core.advance(core.control_dt_s)
         info = core.truth()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +153,20 @@ def _export(
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
 ) -> None:
-    torch.onnx.export(
-        graph,
-        arguments,
-        path,
-        input_names=inputs,
-        output_names=outputs,
-        dynamic_shapes=dynamic_shapes,
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations; parity is checked below
+        torch.onnx.export(
+            graph,
+            arguments,
+            path,
+            input_names=inputs,
+            output_names=outputs,
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
 
 
 @torch.no_grad()

@@ -215,7 +215,7 @@ def _optimize(
     terms["total"].backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
     optimizer.step()
-    losses = {name: float(value) for name, value in terms.items()}
+    losses = {name: float(value.detach()) for name, value in terms.items()}
     if not math.isfinite(losses["total"]):
         raise FloatingPointError(
             f"the loss became {losses['total']} at step {step}; lower learning_rate"
