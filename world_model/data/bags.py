@@ -12,9 +12,17 @@ from rosbags.typesys import Stores, get_typestore
 
 from world_model.data.spec import DatasetError
 
-# What rosbags was seen to raise on truncated files and flipped bytes (UnicodeDecodeError is a
-# ValueError).
-_DAMAGE = (AnyReaderError, ReaderError, OSError, ValueError, OverflowError, LookupError)
+# What rosbags was seen to raise on truncated files and flipped bytes: UnicodeDecodeError is a
+# ValueError, MemoryError comes of a record that claims to be exabytes long.
+_DAMAGE = (
+    AnyReaderError,
+    ReaderError,
+    OSError,
+    ValueError,
+    OverflowError,
+    LookupError,
+    MemoryError,
+)
 
 
 class BagMessage(NamedTuple):

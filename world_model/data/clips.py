@@ -97,27 +97,20 @@ class Cache:
             length: frames per clip, L.
 
         Raises:
-            IndexError: a clip would reach beyond the last frame.
+            IndexError: a clip would begin before the first frame or reach beyond the last.
         """
+        starts = np.asarray(starts)
+        if starts.size and (starts.min() < 0 or starts.max() > self.frames - length):
+            raise IndexError(
+                f"clips of {length} frames start in [0, {self.frames - length}], "
+                f"got {starts.min()} to {starts.max()}"
+            )
+        frames = starts[:, None] + np.arange(length)
         return Clips(
-            images={camera: _windows(a, starts, length) for camera, a in self.images.items()},
-            proprio=_windows(self.proprio, starts, length),
-            actions=_windows(self.actions, starts, length),
+            images={camera: np.asarray(array)[frames] for camera, array in self.images.items()},
+            proprio=np.asarray(self.proprio)[frames],
+            actions=np.asarray(self.actions)[frames],
         )
-
-
-def _windows(array: NDArray[Any], starts: NDArray[np.integer[Any]], length: int) -> NDArray[Any]:
-    """Return ``array[s : s + length]`` for every start as ``(B, length, ...)``."""
-    row = array[0].size
-    # Overlapping view, one row per possible clip: then a clip is one contiguous copy (measured
-    # 3 to 5 times as fast as indexing with a (B, L) array of frames).
-    view = np.lib.stride_tricks.as_strided(
-        array.reshape(-1),
-        shape=(len(array) - length + 1, length * row),
-        strides=(row * array.itemsize, array.itemsize),
-        writeable=False,
-    )
-    return view[starts].reshape(len(starts), length, *array.shape[1:])
 
 
 def split_episodes(

@@ -1,0 +1,99 @@
+"""Bags as the recorder writes them are read back; damaged ones give one clear line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from world_model.data import DatasetError
+from world_model.data.bags import read_bag
+
+COUNT = 40
+
+
+@pytest.fixture
+def bag(tmp_path: Path) -> Path:
+    """Joint readings and images in turn, 10 ms apart."""
+    types = get_typestore(Stores.ROS2_JAZZY)
+    header = types.types["std_msgs/msg/Header"]
+    time = types.types["builtin_interfaces/msg/Time"]
+    joints, image = types.types["sensor_msgs/msg/JointState"], types.types["sensor_msgs/msg/Image"]
+    path = tmp_path / "bag"
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        to_joints = writer.add_connection("/joint_states", joints.__msgtype__, typestore=types)
+        to_image = writer.add_connection("/scene/image_raw", image.__msgtype__, typestore=types)
+        writer.add_connection("/silent", joints.__msgtype__, typestore=types)
+        for index in range(COUNT):
+            stamped = header(stamp=time(sec=0, nanosec=index * 10_000_000), frame_id="base")
+            if index % 2:
+                pixels = np.full(4 * 4 * 3, index, np.uint8)
+                message = image(stamped, 4, 4, "rgb8", 0, 12, pixels)
+                connection = to_image
+            else:
+                position = np.array([index, -1.0])
+                message = joints(stamped, ["a", "b"], position, np.zeros(2), np.zeros(0))
+                connection = to_joints
+            data = types.serialize_cdr(message, connection.msgtype)
+            writer.write(connection, 5_000 + index * 10_000_000, data)
+    return path
+
+
+def test_messages_come_in_order_with_stamp_and_content(bag: Path) -> None:
+    messages = list(read_bag(bag))
+    assert [m.stamp_ns for m in messages] == [5_000 + i * 10_000_000 for i in range(COUNT)]
+    assert messages[6].topic == "/joint_states"
+    np.testing.assert_array_equal(messages[6].message.position, [6.0, -1.0])
+    assert messages[7].message.encoding == "rgb8"
+    assert messages[7].message.header.stamp.nanosec == 70_000_000
+    np.testing.assert_array_equal(messages[7].message.data, np.full(48, 7))
+
+
+def test_topics_can_be_chosen(bag: Path) -> None:
+    assert {m.topic for m in read_bag(bag, ["/joint_states"])} == {"/joint_states"}
+    assert list(read_bag(bag, ["/silent"])) == []
+
+
+def test_topic_that_is_not_there_is_named_with_those_that_are(bag: Path) -> None:
+    with pytest.raises(DatasetError, match=r"'/tool' is not in the bag; it has .*'/joint_states'"):
+        list(read_bag(bag, ["/tool"]))
+
+
+def test_no_bag(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such bag"):
+        list(read_bag(tmp_path / "nothing"))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 1000, -1])
+def test_truncated_bag_says_what_to_do(bag: Path, keep: int) -> None:
+    file = next(bag.glob("*.mcap"))
+    os.truncate(file, file.stat().st_size + keep if keep < 0 else keep)
+    with pytest.raises(DatasetError, match=r"bag cannot be read .* `mcap recover`") as error:
+        list(read_bag(bag))
+    assert "\n" not in str(error.value)
+
+
+def test_killed_recorder_left_no_metadata(bag: Path) -> None:
+    (bag / "metadata.yaml").unlink()
+    with pytest.raises(DatasetError, match="bag cannot be read"):
+        list(read_bag(bag))
+
+
+def test_flipped_bytes_are_damage_or_harmless_never_a_crash(bag: Path) -> None:
+    file = next(bag.glob("*.mcap"))
+    content = file.read_bytes()
+    errors = []
+    for position in np.random.default_rng(0).integers(0, len(content), 40):
+        spoilt = bytearray(content)
+        spoilt[position] ^= 0xFF
+        file.write_bytes(spoilt)
+        try:
+            assert len(list(read_bag(bag))) == COUNT
+        except DatasetError as error:
+            errors.append(str(error))
+    assert len(errors) > 10
+    assert not [error for error in errors if "\n" in error]
