@@ -29,7 +29,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from controller.agent import Agent
 from controller.config import AgentConfig, load_agent_config
-from controller.memory import Command
+from controller.memory import AppliedCommand
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.convert import (
@@ -81,7 +81,7 @@ class AgentNode(LifecycleNode):
         self._goal_stamp_ns = 0
         self._joints: ReadingBuffer[JointState] = ReadingBuffer()
         self._poses: ReadingBuffer[PoseStamped] = ReadingBuffer()
-        self._applied: deque[Command] = deque(maxlen=_COMMANDS_KEPT)
+        self._applied: deque[AppliedCommand] = deque(maxlen=_COMMANDS_KEPT)
         self._status = PlanStatus.NO_GOAL.value
         self._step_s: deque[float] = deque(maxlen=_STEP_TIMES_KEPT)
         self._plans_made = 0
@@ -213,7 +213,7 @@ class AgentNode(LifecycleNode):
     def _on_command(self, message: TwistStamped) -> None:
         action = twist_to_velocity(message)[self._axes].astype(np.float32)
         if np.isfinite(action).all():
-            self._applied.append(Command(stamp_to_ns(message.header.stamp), action))
+            self._applied.append(AppliedCommand(stamp_to_ns(message.header.stamp), action))
 
     def _take(
         self, pictures: dict[str, _Picture], camera: str, message: Image, is_goal: bool

@@ -200,7 +200,6 @@ class Graph:
             **os.environ,
             **transport_environment(self.domain_id),
             **dict.fromkeys(_THREAD_VARIABLES, str(node.threads)),
-            "ROS_LOG_DIR": str(self._run_dir / "logs"),
             "PYTHONUNBUFFERED": "1",
             READY_FD: str(write_end),
             STDIN_IS_PARENT: "1",
@@ -209,6 +208,7 @@ class Graph:
             with log.open("wb") as output:
                 process = subprocess.Popen(
                     [sys.executable, "-m", f"ros_nodes.{name}", "--ros-args"]
+                    + ["--disable-external-lib-logs"]  # the log file below is enough
                     + ["--params-file", str(parameter_file), *remappings],
                     stdin=subprocess.PIPE,
                     stdout=output,

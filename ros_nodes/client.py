@@ -1,0 +1,289 @@
+"""Talk to a running graph from a program: arm it, give it goals, watch what it does."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
+from numpy.typing import NDArray
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from ros_nodes import qos
+from ros_nodes.convert import (
+    array_to_image,
+    diagnostic_values,
+    image_to_array,
+    labelled_array_to_values,
+)
+from ros_nodes.graph import GraphError
+from ros_nodes.process import Spinner
+from ros_nodes.transport import transport_environment
+
+_KEPT = 20_000  # reports and command times: over half an hour of plans, minutes of commands
+_RATE_WINDOW_S = 2.0
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What the agent said about one plan.
+
+    Attributes:
+        status: a `controller.types.PlanStatus` value, ``BAD_OBSERVATION`` or ``MODEL_FAILED``.
+        received_s: `time.monotonic` of its arrival here.
+        frame_stamp_ns: capture time of the frame it was made from.
+        goal_stamp_ns: stamp of the goal it pursues, as `GraphClient.set_goal` returned it; 0: none.
+        values: numbers such as ``plan_ms``, ``latency_ms`` (capture of the frame to plan sent),
+            ``cost``, ``cost.<term>``, ``iterations``.
+    """
+
+    status: str
+    received_s: float
+    frame_stamp_ns: int
+    goal_stamp_ns: int
+    values: Mapping[str, float]
+
+    @property
+    def usable(self) -> bool:
+        """True when the robot follows it."""
+        return self.status in ("OK", "BEST_SO_FAR")
+
+
+class GraphClient:
+    """A node of its own in the calling process. Any thread may use it.
+
+    Use it as a context manager, inside that of the graph.
+    """
+
+    def __init__(self, domain_id: int, camera: str = "scene") -> None:
+        """Join a graph that `ros_nodes.graph` started on this machine.
+
+        This sets ROS and Fast DDS variables in ``os.environ``: they must be those of the graph.
+
+        Args:
+            domain_id: `Graph.domain_id`.
+            camera: whose frames to keep and whose goal images to send.
+        """
+        os.environ.update(transport_environment(domain_id))
+        self._context = Context()
+        rclpy.init(args=[], context=self._context, domain_id=domain_id)
+        self._node = Node("graph_client", context=self._context, start_parameter_services=False)
+        self._arrived = threading.Condition()
+        self._truth: dict[str, float] | None = None
+        self._truth_s = float("-inf")
+        self._frame: NDArray[np.uint8] | None = None
+        self._command_status: dict[str, str] = {}
+        self._reports: deque[PlanReport] = deque(maxlen=_KEPT)
+        self._command_times_s: deque[float] = deque(maxlen=_KEPT)
+        node = self._node
+        self._goals: Publisher = node.create_publisher(Image, f"{camera}/goal_image", qos.LATCHED)
+        node.create_subscription(DiagnosticArray, "plan_status", self._on_plan, qos.STATE)
+        node.create_subscription(
+            DiagnosticArray, "command_node/status", self._on_command_status, qos.STATE
+        )
+        node.create_subscription(
+            Float64MultiArray, "evaluation/truth", self._on_truth, qos.STATE
+        )
+        node.create_subscription(
+            TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
+        )
+        node.create_subscription(Image, f"{camera}/image_raw", self._on_frame, qos.SENSOR)
+        self._arm = node.create_client(SetBool, "command_node/arm")
+        self._reset = node.create_client(Trigger, "sim_node/reset")
+        self._set_parameters = node.create_client(SetParameters, "sim_node/set_parameters")
+        executor = SingleThreadedExecutor(context=self._context)
+        executor.add_node(node)
+        self._spinner = Spinner(executor)
+
+    def __enter__(self) -> GraphClient:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Leave the graph."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the graph."""
+        self._spinner.stop()
+        self._node.destroy_node()
+        rclpy.try_shutdown(context=self._context)
+
+    def arm(self, armed: bool = True, timeout_s: float = 5.0) -> None:
+        """Allow motion, or end it: the tool then brakes and no more commands are sent.
+
+        Raises:
+            GraphError: no answer, or refused because there is no fresh tool pose.
+        """
+        response = _call(self._arm, SetBool.Request(data=armed), timeout_s)
+        if not response.success:
+            raise GraphError(f"command_node: {response.message}")
+
+    def reset_world(self, seed: int, timeout_s: float = 10.0) -> None:
+        """Let the simulated world start over, as ``env.reset(seed=seed)`` does.
+
+        Raises:
+            GraphError: no answer.
+        """
+        value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
+        request = SetParameters.Request(parameters=[Parameter(name="seed", value=value)])
+        result = _call(self._set_parameters, request, timeout_s).results[0]
+        if not result.successful:
+            raise GraphError(f"sim_node: seed {seed}: {result.reason}")
+        response = _call(self._reset, Trigger.Request(), timeout_s)
+        if not response.success:
+            raise GraphError(f"sim_node: {response.message}")
+
+    def set_goal(self, image: NDArray[np.uint8], timeout_s: float = 5.0) -> int:
+        """Give the agent a goal image and wait for its first plan towards it.
+
+        Args:
+            image: ``(H, W, 3)`` uint8 RGB, of the size the bundle's camera has.
+            timeout_s: how long to wait.
+
+        Returns:
+            the goal's stamp, which every `PlanReport` towards it carries.
+
+        Raises:
+            GraphError: the agent does not take it up; its log says why.
+        """
+        stamp_ns = self._node.get_clock().now().nanoseconds
+        self._goals.publish(array_to_image(image, stamp_ns, "goal"))
+        deadline_s = time.monotonic() + timeout_s
+        with self._arrived:
+            taken_up = self._arrived.wait_for(
+                lambda: bool(self._reports) and self._reports[-1].goal_stamp_ns == stamp_ns,
+                deadline_s - time.monotonic(),
+            )
+        if not taken_up:
+            status = self._reports[-1].status if self._reports else "no plan status at all"
+            raise GraphError(f"agent_node: goal not taken up in {timeout_s:.0f} s (last: {status})")
+        return stamp_ns
+
+    def plan_reports(self, goal_stamp_ns: int | None = None) -> list[PlanReport]:
+        """What the agent said about its plans so far, oldest first.
+
+        Args:
+            goal_stamp_ns: only those towards this goal; ``None`` for all.
+        """
+        with self._arrived:
+            reports = list(self._reports)
+        return [r for r in reports if goal_stamp_ns in (None, r.goal_stamp_ns)]
+
+    @property
+    def plan_status(self) -> PlanReport | None:
+        """The newest of `plan_reports`."""
+        with self._arrived:
+            return self._reports[-1] if self._reports else None
+
+    @property
+    def truth(self) -> dict[str, float] | None:
+        """The newest truth of the simulation, for evaluation: ``tool_position_m.x`` and so on."""
+        return self._truth
+
+    @property
+    def frame(self) -> NDArray[np.uint8] | None:
+        """The newest camera frame ``(H, W, 3)`` uint8 RGB."""
+        return self._frame
+
+    @property
+    def command_status(self) -> dict[str, str]:
+        """The newest status of the command node: ``state``, ``lateness_p99_ms`` and so on."""
+        return self._command_status
+
+    def command_rate_hz(self, window_s: float = _RATE_WINDOW_S) -> float:
+        """Commands per second that arrived here, over the last seconds."""
+        since_s = time.monotonic() - window_s
+        with self._arrived:
+            times_s = [t for t in self._command_times_s if t >= since_s]
+        if len(times_s) < 2:
+            return 0.0
+        return (len(times_s) - 1) / (times_s[-1] - times_s[0])
+
+    def wait_for_truth(self, timeout_s: float = 5.0) -> dict[str, float]:
+        """The next truth that arrives from now on.
+
+        Raises:
+            GraphError: none came.
+        """
+        begin_s = time.monotonic()
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: self._truth_s > begin_s, timeout_s):
+                raise GraphError(f"sim_node: no truth in {timeout_s:.0f} s")
+            assert self._truth is not None
+            return self._truth
+
+    # Executor thread
+
+    def _on_plan(self, message: DiagnosticArray) -> None:
+        texts = diagnostic_values(message)
+        numbers = {key: _number(text) for key, text in texts.items()}
+        report = PlanReport(
+            status=texts["status"],
+            received_s=time.monotonic(),
+            frame_stamp_ns=int(texts["frame_stamp_ns"]),
+            goal_stamp_ns=int(texts["goal_stamp_ns"]),
+            values={key: number for key, number in numbers.items() if number is not None},
+        )
+        with self._arrived:
+            self._reports.append(report)
+            self._arrived.notify_all()
+
+    def _on_command_status(self, message: DiagnosticArray) -> None:
+        self._command_status = diagnostic_values(message)
+
+    def _on_truth(self, message: Float64MultiArray) -> None:
+        values = labelled_array_to_values(message)
+        with self._arrived:
+            self._truth, self._truth_s = values, time.monotonic()
+            self._arrived.notify_all()
+
+    def _on_command(self, _: TwistStamped) -> None:
+        with self._arrived:
+            self._command_times_s.append(time.monotonic())
+
+    def _on_frame(self, message: Image) -> None:
+        self._frame = image_to_array(message)
+
+
+def _call(client: Client, request: Any, timeout_s: float) -> Any:
+    """Call a service and wait for its answer."""
+    name = client.srv_name
+    if not client.wait_for_service(timeout_s):
+        raise GraphError(f"service {name}: not there after {timeout_s:.0f} s")
+    answered = threading.Event()
+    future = client.call_async(request)
+    future.add_done_callback(lambda _: answered.set())
+    if not answered.wait(timeout_s):
+        raise GraphError(f"service {name}: no answer in {timeout_s:.0f} s")
+    return future.result()
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
