@@ -38,19 +38,20 @@ class World:
         self._bullet.setGravity(0.0, 0.0, -9.81)
         self._bullet.setTimeStep(1.0 / PHYSICS_HZ)
         self.robot = Panda(self._bullet, box)
-        self._table = self._add_box(_TABLE_HALF_M, _TABLE_M, mass_kg=0.0)
+        self._table = self._add_box(self._box_shapes(_TABLE_HALF_M), _TABLE_M, mass_kg=0.0)
+        half = BLOCK_SIZE_M / 2
+        self._block_shapes = self._box_shapes((half, half, half)) if with_block else None
         self._block: int | None = None
-        if with_block:
-            half = BLOCK_SIZE_M / 2
-            self._block = self._add_box((half, half, half), (0.45, 0.0, half), mass_kg=1.0)
         self.scene = Scene()
         self._steps = 0
-        # Bullet carries contact and motor impulses from step to step; going back to this state
-        # makes an episode the same whatever was simulated before it.
+        # Bullet carries contact and motor impulses from step to step; going back to this state,
+        # with a new block, makes an episode the same whatever was simulated before it.
         self._pristine: int = self._bullet.saveState()
 
     def reset(self, scene: Scene) -> None:
         """Forget all that happened and put on the looks, friction and masses of ``scene``."""
+        if self._block is not None:
+            self._bullet.removeBody(self._block)
         self._bullet.restoreState(self._pristine)
         self._steps = 0
         self.scene = scene
@@ -61,16 +62,11 @@ class World:
         self._bullet.changeVisualShape(self._table, -1, rgbaColor=(*scene.table, 1.0))
         self._bullet.changeDynamics(self._table, -1, lateralFriction=scene.friction)
         self._bullet.changeDynamics(robot.body, robot.links["tool"], lateralFriction=scene.friction)
-        if self._block is not None:
+        if self._block_shapes is not None:
+            place = (0.45, 0.0, BLOCK_SIZE_M / 2)
+            self._block = self._add_box(self._block_shapes, place, scene.block_mass_kg)
             self._bullet.changeVisualShape(self._block, -1, rgbaColor=(*scene.block, 1.0))
-            inertia = scene.block_mass_kg * BLOCK_SIZE_M**2 / 6.0
-            self._bullet.changeDynamics(
-                self._block,
-                -1,
-                mass=scene.block_mass_kg,
-                localInertiaDiagonal=(inertia, inertia, inertia),
-                lateralFriction=scene.friction,
-            )
+            self._bullet.changeDynamics(self._block, -1, lateralFriction=scene.friction)
 
     def step(self, count: int) -> None:
         """Advance by ``count`` physics steps, with the robot controlled at 120 Hz."""
@@ -103,10 +99,12 @@ class World:
         if self._bullet.isConnected():
             self._bullet.disconnect()
 
-    def _add_box(self, half_m: Sequence[float], position_m: Sequence[float], mass_kg: float) -> int:
-        return self._bullet.createMultiBody(
-            mass_kg,
-            self._bullet.createCollisionShape(pybullet.GEOM_BOX, halfExtents=half_m),
-            self._bullet.createVisualShape(pybullet.GEOM_BOX, halfExtents=half_m),
-            basePosition=position_m,
+    def _box_shapes(self, half_m: Sequence[float]) -> tuple[int, int]:
+        kind = pybullet.GEOM_BOX
+        return (
+            self._bullet.createCollisionShape(kind, halfExtents=half_m),
+            self._bullet.createVisualShape(kind, halfExtents=half_m),
         )
+
+    def _add_box(self, shapes: tuple[int, int], position_m: Sequence[float], mass_kg: float) -> int:
+        return self._bullet.createMultiBody(mass_kg, *shapes, basePosition=position_m)

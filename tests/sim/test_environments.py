@@ -1,0 +1,130 @@
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import sim
+from sim.envs.reach import ReachEnv
+
+
+@pytest.fixture(params=sim.ENV_IDS)
+def env(request):
+    env = gymnasium.make(request.param)
+    yield env
+    env.close()
+
+
+def run(env, seed, actions):
+    observation, info = env.reset(seed=seed)
+    observations, infos = [observation], [info]
+    for action in actions:
+        observation, _, _, _, info = env.step(action)
+        observations.append(observation)
+        infos.append(info)
+    return observations, infos
+
+
+@pytest.mark.parametrize("env_id", sim.ENV_IDS)
+def test_gymnasium_accepts_it(env_id):
+    env = gymnasium.make(env_id, render_mode="rgb_array").unwrapped
+    check_env(env)
+    env.close()
+
+
+def test_observation_has_the_shapes_and_names_it_promises(env):
+    observation, info = env.reset(seed=1)
+    assert observation["image"].shape == (64, 64, 3)
+    assert len(env.unwrapped.proprio_names) == observation["proprio"].shape[0] == 17
+    assert len(env.unwrapped.action_names) == env.action_space.shape[0]
+    tool = [env.unwrapped.proprio_names.index(f"tool.{axis}") for axis in "xyz"]
+    np.testing.assert_allclose(observation["proprio"][tool], info["tool_position_m"], atol=1e-6)
+
+
+def test_a_frame_is_not_changed_by_the_next(env):
+    observation, _ = env.reset(seed=1)
+    before = {name: value.copy() for name, value in observation.items()}
+    env.step(env.action_space.high)
+    for name, value in before.items():
+        np.testing.assert_array_equal(observation[name], value)
+
+
+def test_an_episode_is_the_same_whatever_was_before(env):
+    actions = np.random.default_rng(0).uniform(-0.25, 0.25, (20, *env.action_space.shape))
+    first, first_infos = run(env, 5, actions)
+    run(env, 6, -actions)
+    second, second_infos = run(env, 5, actions)
+    for one, other in zip(first, second, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+    assert first_infos[-1]["distance_m"] == second_infos[-1]["distance_m"]
+
+
+def test_different_seeds_differ(env):
+    first, _ = env.reset(seed=5)
+    second, _ = env.reset(seed=6)
+    assert (first["image"] != second["image"]).any()
+    assert (first["goal_image"] != second["goal_image"]).any()
+
+
+def test_episode_is_cut_at_fifty_steps(env):
+    env.reset(seed=0)
+    zero = np.zeros(env.action_space.shape, np.float32)
+    ends = [env.step(zero)[2:4] for _ in range(50)]
+    assert ends[-1] == (False, True)
+    assert not any(terminated or truncated for terminated, truncated in ends[:-1])
+
+
+def test_doing_nothing_fails_and_moves_nothing(env):
+    _, start = env.reset(seed=0)
+    zero = np.zeros(env.action_space.shape, np.float32)
+    for _ in range(50):
+        _, _, _, _, info = env.step(zero)
+    assert not info["success"]
+    np.testing.assert_allclose(info["tool_position_m"], start["tool_position_m"], atol=2e-3)
+
+
+def test_finer_time_gives_the_same_motion(env):
+    """What a robot node does, 10 ms at a time, is what `step` does in 100 ms."""
+    actions = np.random.default_rng(1).uniform(-0.25, 0.25, (15, *env.action_space.shape))
+    _, infos = run(env, 3, actions)
+    env.reset(seed=3)
+    core = env.unwrapped
+    for action in actions:
+        core.command(action)
+        for _ in range(10):
+            core.advance(0.01)
+    np.testing.assert_array_equal(core.truth()["tool_position_m"], infos[-1]["tool_position_m"])
+    assert core.observe()["proprio"].dtype == np.float32
+
+
+def test_actions_beyond_the_limits_are_the_limits(env):
+    beyond, _ = run(env, 2, [10 * env.action_space.high] * 3)
+    at, _ = run(env, 2, [env.action_space.high] * 3)
+    np.testing.assert_array_equal(beyond[-1]["proprio"], at[-1]["proprio"])
+
+
+@pytest.mark.parametrize(
+    ("action", "message"),
+    [
+        (lambda size: np.zeros(size + 1), r"action has shape \(\d,\); give \(\d,\): tool.vx"),
+        (lambda size: np.full(size, np.nan), "action is .*nan.*; give finite numbers"),
+    ],
+)
+def test_a_wrong_action_is_refused(env, action, message):
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=message):
+        env.unwrapped.command(action(env.action_space.shape[0]))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"camera": "scen"}, "no camera 'scen'; there are: scene, front, top"),
+        ({"image_size": 4}, "image_size is 4; give 16 to 1024 pixels"),
+        ({"randomization": {"colour": 0.1}}, "no 'colour'; did you mean 'color'"),
+        ({"render_mode": "human"}, "render_mode is 'human'"),
+    ],
+)
+def test_a_wrong_option_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        ReachEnv(**options)
