@@ -1,0 +1,62 @@
+"""Who may import whom: the table of docs/architecture.md, read off the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"world_model", "controller", "sim", "ros_nodes", "foresee", "benchmarks", "tests"}
+ALLOWED = {
+    "world_model": {"world_model"},
+    "controller": {"controller"},
+    "sim": {"sim"},
+    "ros_nodes": {"ros_nodes", "world_model", "controller"},
+    "foresee": {"foresee", "world_model", "controller", "sim", "ros_nodes"},
+}
+# What runs on a robot must run without these.
+WITHOUT = {
+    "controller": {"torch", "onnx", "onnxruntime", "rclpy", "pybullet", "gymnasium"},
+    "ros_nodes": {"torch", "onnx"},
+    "sim": {"torch", "onnx", "onnxruntime", "rclpy"},
+    "world_model/data": {"torch", "onnx", "rclpy"},
+    "world_model/bundle.py": {"torch", "onnx", "rclpy"},
+    "world_model/runtime.py": {"torch", "onnx", "rclpy"},
+    "world_model/config.py": {"torch", "onnx", "rclpy"},
+}
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+def _files(name: str) -> list[Path]:
+    path = ROOT / name
+    return [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_packages_import_only_what_the_table_allows(package: str) -> None:
+    files = _files(package)
+    assert files
+    for path in files:
+        allowed = set(ALLOWED[package])
+        if path.name == "sim_node.py":
+            allowed.add("sim")
+        foreign = (_imports(path) & OURS) - allowed
+        assert not foreign, f"{path.relative_to(ROOT)} imports {foreign}"
+
+
+@pytest.mark.parametrize("name", WITHOUT)
+def test_what_runs_on_a_robot_needs_no_training_packages(name: str) -> None:
+    for path in _files(name):
+        heavy = _imports(path) & WITHOUT[name]
+        assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"

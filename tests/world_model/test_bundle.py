@@ -1,0 +1,146 @@
+"""A bundle is what its manifest says, or it is not opened; ONNX computes what torch does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from dots import SIZE, SMALL, moving_dot
+
+from controller.types import ModelState
+from world_model.bundle import BundleError, open_bundle, sha256
+from world_model.checkpoint import load_checkpoint, model_from_checkpoint
+from world_model.export import PARITY_TOLERANCE, ExportError, export
+from world_model.runtime import ProviderError, choose_providers, load_world_model
+
+
+def test_manifest_says_what_the_data_set_and_the_model_are(exported: Path) -> None:
+    bundle = open_bundle(exported)
+    spec = bundle.spec
+    assert spec.cameras == {"scene": (SIZE, SIZE)}
+    assert spec.proprio_names == ("tool.x",)
+    assert spec.action_names == ("tool.vx", "tool.vy")
+    assert spec.action_low.tolist() == [-1.0, -1.0]
+    assert spec.model_dt_s == pytest.approx(0.1)
+    assert (spec.context, spec.latent_shape) == (2, (1, 16))
+    units = [entry["unit"] for entry in bundle.manifest["action"]]
+    assert units == ["m/s", "m/s"]
+    assert max(bundle.manifest["parity"]["max_abs_error"].values()) <= PARITY_TOLERANCE
+    assert bundle.manifest["training"]["step"] == SMALL.steps
+
+
+def test_networks_use_opset_17_or_newer_and_take_any_batch(exported: Path) -> None:
+    for name in ("encoder.onnx", "predictor.onnx"):
+        graph = onnx.load(exported / name)
+        assert graph.opset_import[0].version >= 17
+        assert graph.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+
+
+def test_runtime_imagines_what_torch_imagines(exported: Path, trained: Path) -> None:
+    runtime = load_world_model(exported, provider="cpu")
+    model = model_from_checkpoint(load_checkpoint(trained))
+    episode = moving_dot(99)
+    frames = episode.images["scene"][:2]
+    latents = np.stack([runtime.encode({"scene": frame}) for frame in frames])
+    expected = model.encode({"scene": torch.from_numpy(frames)}).detach().numpy()
+    np.testing.assert_allclose(latents, expected, atol=PARITY_TOLERANCE)
+
+    state = ModelState(latents, episode.proprio[:2], episode.actions[:1], stamp_ns=0)
+    actions = np.random.default_rng(0).uniform(-1, 1, (7, 5, 2)).astype(np.float32)
+    rollouts = runtime.rollout(state, actions)
+    assert rollouts.latents.shape == (7, 5, 1, 16)
+    assert rollouts.proprio.shape == (7, 5, 1)
+    past = np.broadcast_to(episode.actions[:1], (7, 1, 2))
+    with torch.no_grad():
+        imagined, readings = model.rollout(
+            torch.from_numpy(latents).expand(7, -1, -1, -1),
+            model.standardize_proprio(torch.from_numpy(episode.proprio[:2]).expand(7, -1, -1)),
+            model.standardize_actions(torch.from_numpy(np.concatenate([past, actions], 1))),
+        )
+        proprio = readings * model.proprio_std + model.proprio_mean
+    np.testing.assert_allclose(rollouts.latents, imagined.numpy(), atol=1e-3)
+    np.testing.assert_allclose(rollouts.proprio, proprio.numpy(), atol=1e-3)
+
+
+def test_running_a_bundle_needs_no_torch(exported: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from world_model.runtime import load_world_model;"
+        "load_world_model(Path(sys.argv[1])); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(exported)], check=True)
+
+
+def _edit(path: Path, change: Callable[[dict], None]) -> None:
+    manifest = json.loads((path / "manifest.json").read_text())
+    change(manifest)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+
+
+def _wrong_width(path: Path) -> None:
+    def change(manifest: dict) -> None:
+        manifest["latent"]["width"] = 17
+
+    _edit(path, change)
+
+
+def _swap_networks(path: Path) -> None:
+    shutil.copy(path / "encoder.onnx", path / "predictor.onnx")
+
+    def change(manifest: dict) -> None:
+        manifest["files"]["predictor.onnx"]["sha256"] = sha256(path / "predictor.onnx")
+
+    _edit(path, change)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (shutil.rmtree, "no such bundle folder"),
+        (lambda p: (p / "manifest.json").unlink(), "it has no manifest.json"),
+        (lambda p: (p / "manifest.json").write_text('{"format'), "not valid JSON"),
+        (lambda p: _edit(p, lambda m: m.update(format_version=99)), "format version 99"),
+        (lambda p: _edit(p, lambda m: m.pop("context")), "missing or malformed field .*context"),
+        (lambda p: _edit(p, lambda m: m.update(model_dt_s=-1)), "model_dt_s must lie"),
+        (lambda p: (p / "encoder.onnx").unlink(), "encoder.onnx: missing from the bundle"),
+        (lambda p: (p / "predictor.onnx").write_bytes(b"x"), "predictor.onnx: its hash differs"),
+        (_wrong_width, r"do not fit the manifest \(encoder gives \(1, 16\)"),
+        (_swap_networks, "do not fit the manifest"),
+    ],
+)
+def test_a_damaged_bundle_is_refused_in_one_line(
+    exported: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    path = tmp_path / "bundle"
+    shutil.copytree(exported, path)
+    damage(path)
+    with pytest.raises(BundleError, match=message) as caught:
+        load_world_model(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_export_refuses_what_it_cannot_prove(
+    exported: Path, trained: Path, dots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ExportError, match="exists already"):
+        export(trained, dots, exported)
+    monkeypatch.setattr("world_model.export.PARITY_TOLERANCE", 1e-12)
+    with pytest.raises(ExportError, match="ONNX differs from torch by .* was not written"):
+        export(trained, dots, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_provider_that_is_not_there_is_told() -> None:
+    assert choose_providers("auto")[-1] == "CPUExecutionProvider"
+    if "CUDAExecutionProvider" in choose_providers("auto"):
+        assert choose_providers("cuda") == ["CUDAExecutionProvider"]
+    else:
+        with pytest.raises(ProviderError, match="provider 'cuda' is not available"):
+            choose_providers("cuda")

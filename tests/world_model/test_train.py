@@ -1,0 +1,95 @@
+"""Real training on a small moving-dot data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from dots import SMALL
+
+from world_model.checkpoint import CheckpointError, load_checkpoint
+from world_model.config import LossConfig, TrainConfigError
+from world_model.probe import alarms
+from world_model.train import read_losses, train
+
+
+def test_training_learns_how_the_dot_answers_the_action(trained: Path) -> None:
+    report = load_checkpoint(trained).history[-1]
+    assert report["rollout_ratio"] < 0.6  # clearly better than "nothing changes"
+    assert report["probe_r2"]["dot.x"] > 0.9
+    assert report["probe_r2"]["dot.y"] > 0.9
+    assert not alarms(report, SMALL.encoder.latent_dim)
+
+
+def test_vicreg_with_inverse_dynamics_learns_too(dots: Path, tmp_path: Path) -> None:
+    loss = LossConfig(regularizer="vicreg", rollout_steps=2, inverse_dynamics_weight=1.0)
+    config = dataclasses.replace(SMALL, loss=loss)
+    report = train(dots, tmp_path / "run", config, progress=False).validation
+    assert report["rollout_ratio"] < 0.8
+    assert min(report["probe_r2"]["dot.x"], report["probe_r2"]["dot.y"]) > 0.8
+
+
+def test_the_alarms_tell_when_nothing_keeps_the_latent_from_collapsing() -> None:
+    dead = {"std_mean": 0.01, "effective_rank": 1.1, "rollout_ratio": 1.5}
+    lines = alarms(dead, latent_width=64)
+    assert len(lines) == 3
+    assert "mean latent std 0.010" in lines[0]
+    assert "effective rank 1.1 of 64" in lines[1]
+    assert "1.50 x that of predicting no change" in lines[2]
+    assert not alarms({"std_mean": 1.0, "effective_rank": 20.0, "rollout_ratio": 0.4}, 64)
+
+
+def test_resuming_after_a_kill_gives_the_losses_of_an_uninterrupted_run(
+    dots: Path, trained: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "killed"
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]);"
+        "from dots import SMALL; from world_model.train import train;"
+        "train(Path(sys.argv[1]), Path(sys.argv[2]), SMALL, progress=False)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(dots), str(out), str(Path(__file__).parent)],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    losses, deadline = out / "losses.jsonl", time.monotonic() + 120
+    while not (losses.exists() and len(losses.read_text().splitlines()) > 50):
+        assert process.poll() is None, "training ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    step = load_checkpoint(out).step
+    assert 0 < step < SMALL.steps
+    result = train(dots, out, SMALL, resume=True, progress=False)
+    assert result.finished
+    assert read_losses(out) == read_losses(trained)
+
+
+def test_a_run_is_not_overwritten_or_resumed_by_mistake(
+    dots: Path, trained: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(CheckpointError, match="there is a run here already; add --resume"):
+        train(dots, trained, SMALL, progress=False)
+    with pytest.raises(CheckpointError, match=r"other settings \(seed\)"):
+        train(dots, trained, dataclasses.replace(SMALL, seed=1), resume=True, progress=False)
+    with pytest.raises(CheckpointError, match="no checkpoint here"):
+        train(dots, tmp_path / "empty", SMALL, resume=True, progress=False)
+
+
+def test_a_damaged_checkpoint_is_told_in_one_line(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes((trained / "checkpoint.pt").read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match="damaged checkpoint"):
+        load_checkpoint(tmp_path)
+
+
+def test_episodes_shorter_than_a_clip_are_told(dots: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, loss=LossConfig(rollout_steps=60))
+    with pytest.raises((TrainConfigError, ValueError), match="62 frames"):
+        train(dots, tmp_path / "run", config, progress=False)
