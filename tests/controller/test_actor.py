@@ -94,10 +94,22 @@ def test_a_plan_never_costs_more_than_standing_still(model):
     # noise so wide and a goal so near that hardly a sample is better than nothing
     planner = replace(PLANNER, samples=4, elites=2, kept_elites=0, iterations=1, std=5.0)
     actor = build(model, planner)
+    rush = made_plan(np.ones((6, 2)))
     for seed in range(20):
-        plan = search(actor, model, GOAL_M, seed=seed)
-        assert plan.cost == 0.0
-        assert not plan.knots.any()
+        for warm_start in (None, rush):
+            plan = search(actor, model, GOAL_M, seed=seed, warm_start=warm_start)
+            assert plan.cost == 0.0
+            assert not plan.knots.any()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_mean_of_the_last_update_is_tried_too(model, method):
+    planner = replace(PLANNER, method=method, iterations=1)
+    plan = search(build(model, planner), model)
+    (_, samples), (_, last) = model.calls
+    assert (len(samples), len(last)) == (128, 1)
+    # the cost is convex: the mean of good samples is better than each of them
+    np.testing.assert_array_equal(plan.knots, last[0])
 
 
 # --- what is not finite

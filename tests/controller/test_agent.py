@@ -75,6 +75,15 @@ def test_a_step_is_a_function_of_its_arguments(model):
     assert again.count == after.count == before.count + 1
 
 
+def test_each_step_draws_its_own_samples(model):
+    agent = Agent(model, CONFIG)
+    agent.set_goal(model.image(GOAL_M))
+    observation = model.observe([0, 0], 0)
+    first = agent.step_from(agent.state, observation)[1]
+    later = agent.step_from(replace(agent.state, count=1), observation)[1]
+    assert (first.knots != later.knots).any()
+
+
 def test_without_a_goal_the_robot_stands_still_and_the_context_fills(model):
     agent = Agent(model, CONFIG)
     plans, path = run(agent, model, steps=3)
@@ -157,13 +166,17 @@ def test_what_was_applied_counts_and_not_what_was_planned(model):
     assert state.actions[-1].tolist() == pytest.approx([0.25, 0.0])
 
 
-def test_following_the_plan_is_the_same_as_saying_so(model):
-    paths = []
+@pytest.mark.parametrize("latency", [0, 1, 2, 3])
+def test_following_the_plan_is_the_same_as_saying_so(model, latency):
+    contexts = []
     for hide_applied in (True, False):
-        agent = Agent(model, CONFIG)
+        agent = Agent(model, replace(CONFIG, latency_steps=latency))
         agent.set_goal(model.image(GOAL_M))
-        paths.append(run(agent, model, steps=8, hide_applied=hide_applied)[1])
-    np.testing.assert_allclose(paths[0], paths[1], atol=1e-5)
+        run(agent, model, steps=8, delay=latency, hide_applied=hide_applied)
+        contexts.append([state.actions for state, _ in model.calls])
+        model.calls.clear()
+    np.testing.assert_allclose(contexts[0], contexts[1], atol=1e-5)
+    assert np.abs(contexts[0]).max() > 0.5
 
 
 def test_a_robot_that_is_held_knows_that_it_does_not_move(model):
