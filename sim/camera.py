@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from pybullet_utils.bullet_client import BulletClient
+from sim.bullet import BulletClient, pybullet
 
 Vector = tuple[float, float, float]
 Image = NDArray[np.uint8]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from pybullet_utils.bullet_client import BulletClient
 
 from sim.assets import ARM_LINKS, TOOL_LINK, panda_urdf
+from sim.bullet import BulletClient
 
 Array = NDArray[np.float64]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pybullet
 from numpy.typing import NDArray
-from pybullet_utils.bullet_client import BulletClient
 
+from sim.bullet import connect, pybullet
 from sim.camera import CameraSpec, Image, render
 from sim.randomization import Scene
 from sim.robot import Box, Panda
@@ -34,7 +33,7 @@ class World:
     """
 
     def __init__(self, box: Box, with_block: bool) -> None:
-        self._bullet = BulletClient(pybullet.DIRECT)
+        self._bullet = connect()
         self._bullet.setGravity(0.0, 0.0, -9.81)
         self._bullet.setTimeStep(1.0 / PHYSICS_HZ)
         self.robot = Panda(self._bullet, box)
