@@ -21,7 +21,7 @@ from controller.config import AgentConfig
 from foresee.episode import EpisodeResult, run_episode, run_floor
 from foresee.errors import UsageError
 from foresee.statistics import percentiles, wilson_interval
-from foresee.worlds import make_world
+from foresee.worlds import check_fit, make_world
 from world_model.bundle import MANIFEST, open_bundle, sha256
 from world_model.runtime import Provider, load_world_model
 
@@ -70,16 +70,18 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
 
     Raises:
         BundleError: the bundle cannot be used.
-        ObservationError: the bundle does not fit the environment.
-        UsageError: the environment does not exist or ``episodes`` is not positive.
+        UsageError: the environment does not exist, the bundle does not fit it, or ``episodes`` is
+            not positive.
     """
     if job.episodes < 1:
         raise UsageError(f"--episodes must be at least 1, got {job.episodes}")
     began = time.monotonic()
     # Whatever the user got wrong shows here, in one process, before the workers start.
     bundle = open_bundle(job.bundle)
-    load_world_model(job.bundle, job.provider)
-    make_world(job.env_id, job.image_size).close()
+    model = load_world_model(job.bundle, job.provider)
+    world = make_world(job.env_id, job.image_size)
+    check_fit(model.spec, world)
+    world.close()
     job = dataclasses.replace(job, agent=waiting_world(job.agent))
     tasks = [("agent", job.seed + i) for i in range(job.episodes)]
     if job.floors:

@@ -13,7 +13,7 @@ from foresee.episode import EpisodeResult, Step, run_episode
 from foresee.errors import UsageError
 from foresee.evaluate import waiting_world
 from foresee.statistics import percentiles
-from foresee.worlds import make_world
+from foresee.worlds import check_fit, make_world
 from world_model.runtime import Provider, load_world_model
 
 
@@ -33,13 +33,14 @@ def run(
 
     Raises:
         BundleError: the bundle cannot be used.
-        ObservationError: the bundle does not fit the environment.
-        UsageError: the environment does not exist or ``goals`` is not positive.
+        UsageError: the environment does not exist, the bundle does not fit it, or ``goals`` is not
+            positive.
     """
     if goals < 1:
         raise UsageError(f"--goals must be at least 1, got {goals}")
     model = load_world_model(bundle, provider)
     world = make_world(env_id, image_size)
+    check_fit(model.spec, world)
     controller = Agent(model, waiting_world(agent))
     rows: list[dict[str, Any]] = []
     finished = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sim
-from controller.types import NS_PER_S, Observation
+from controller.types import NS_PER_S, ModelSpec, Observation
 from foresee.errors import UsageError, suggest
 
 CAMERA = "scene"
@@ -53,3 +54,32 @@ def observation_of(obs: dict[str, NDArray[Any]], time_s: float) -> Observation:
         images={CAMERA: obs["image"]},
         proprio=np.asarray(obs["proprio"], np.float32),
     )
+
+
+def check_fit(spec: ModelSpec, world: gymnasium.Env) -> None:
+    """Make sure that a bundle and a world speak of the same camera, readings and actions.
+
+    Raises:
+        UsageError: they do not; says what differs.
+    """
+    core = world.unwrapped
+    env_id = world.spec.id if world.spec else "the environment"
+    cameras = {CAMERA: (core.image_size, core.image_size)}
+    if dict(spec.cameras) != cameras:
+        raise UsageError(
+            f"the bundle was trained on cameras {_sizes(spec.cameras)}, {env_id} gives "
+            f"{_sizes(cameras)}; choose that --image-size or another --bundle"
+        )
+    for what, expected, given in (
+        ("actions", spec.action_names, core.action_names),
+        ("readings", spec.proprio_names, core.proprio_names),
+    ):
+        if tuple(expected) != tuple(given):
+            raise UsageError(
+                f"the bundle has {len(expected)} {what} ({', '.join(expected)}), {env_id} has "
+                f"{len(given)} ({', '.join(given)}); use a bundle trained on {env_id}"
+            )
+
+
+def _sizes(cameras: Mapping[str, tuple[int, int]]) -> str:
+    return ", ".join(f"{name} {width}x{height}" for name, (height, width) in cameras.items())

@@ -1,0 +1,200 @@
+"""Run the ROS 2 graph in simulation and give the agent goal images, one after the other."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from controller.config import load_agent_config
+from foresee.errors import UsageError
+from foresee.statistics import percentiles
+from foresee.worlds import CAMERA, check_fit, make_world
+from ros_nodes.client import GraphClient
+from ros_nodes.graph import Graph, GraphError, sim_graph
+from ros_nodes.params import SimParameters
+from world_model.runtime import Provider, load_world_model
+
+_LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """What to run.
+
+    Attributes:
+        env_id: the world.
+        bundle: folder of the model.
+        agent: YAML file of the controller's settings, or None for the defaults.
+        goals: goal images, one after the other; the world is not reset in between.
+        seed: goal i is the one of the world's seed ``seed + i``.
+        image_size: side of the square camera image in pixels.
+        provider: ONNX Runtime execution provider.
+        out: folder for logs and the bag; None for ``runs/run/<time>``.
+        seconds_per_goal: time to reach each.
+    """
+
+    env_id: str
+    bundle: Path
+    agent: Path | None
+    goals: int
+    seed: int
+    image_size: int = 64
+    provider: Provider = "auto"
+    out: Path | None = None
+    seconds_per_goal: float = 6.0
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A goal image ``(H, W, 3)`` uint8 and, to judge by, where its object is, ``(3,)`` m."""
+
+    seed: int
+    image: NDArray[np.uint8]
+    position_m: NDArray[np.float64]
+    radius_m: float
+
+
+def new_run_folder(kind: str) -> Path:
+    """``runs/<kind>/<time>``, made."""
+    path = Path("runs") / kind / time.strftime("%Y-%m-%d_%H-%M-%S")
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def run_graph(job: GraphRun) -> dict[str, Any]:
+    """Start the nodes, arm, give the goals, stop the nodes. Ctrl-C stops them in order.
+
+    Returns:
+        A summary in the form `foresee.report.table` prints; ``failed`` says that a node did not
+        come up, died or did not end cleanly, ``failure`` why.
+
+    Raises:
+        BundleError: the bundle cannot be used.
+        ConfigError: the agent's settings cannot be used.
+        UsageError: bundle and world do not fit, or ``goals`` is not positive.
+    """
+    if job.goals < 1:
+        raise UsageError(f"--goals must be at least 1, got {job.goals}")
+    if job.agent is not None:
+        load_agent_config(job.agent)
+    targets, moved = _targets(job)
+    out = job.out or new_run_folder("run")
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "bag").exists():
+        raise UsageError(f"{out}: holds a recording already; choose another --out")
+    summary: dict[str, Any] = {
+        "env": job.env_id,
+        "bundle": str(job.bundle),
+        "out": str(out),
+        "seed": job.seed,
+        "goals": [],
+        "failed": False,
+        "failure": None,
+    }
+    graph = sim_graph(
+        out,
+        job.bundle,
+        sim=SimParameters(env_id=job.env_id, seed=job.seed, image_size=job.image_size),
+        agent_config=job.agent,
+        provider=job.provider,
+    )
+    try:
+        with graph:
+            summary["ready_s"] = round(graph.wait_ready(), 2)
+            tqdm.write(f"graph is up after {summary['ready_s']:.1f} s: {', '.join(graph.pids)}")
+            with GraphClient(graph.domain_id, CAMERA) as client:
+                client.arm()
+                for number, target in enumerate(targets, 1):
+                    title = f"goal {number}/{len(targets)}"
+                    summary["goals"].append(_pursue(graph, client, target, moved, job, title))
+                client.arm(False)
+            summary["exit_codes"] = graph.stop()
+        if any(summary["exit_codes"].values()):
+            raise GraphError(f"nodes did not end cleanly: {summary['exit_codes']}")
+    except GraphError as error:
+        summary["failed"], summary["failure"] = True, str(error)
+    return summary
+
+
+def _targets(job: GraphRun) -> tuple[list[_Target], str]:
+    """The goals, from a world of our own, and the name of the position that is to get there."""
+    world = make_world(job.env_id, job.image_size)
+    try:
+        check_fit(load_world_model(job.bundle, job.provider).spec, world)
+        targets = []
+        for seed in range(job.seed, job.seed + job.goals):
+            obs, info = world.reset(seed=seed)
+            position = np.asarray(info["goal_position_m"], np.float64)
+            radius_m = world.unwrapped.success_radius_m
+            targets.append(_Target(seed, obs["goal_image"], position, radius_m))
+        moved = "block_position_m" if "block_position_m" in info else "tool_position_m"
+    finally:
+        world.close()
+    return targets, moved
+
+
+def _pursue(
+    graph: Graph, client: GraphClient, target: _Target, moved: str, job: GraphRun, title: str
+) -> dict[str, Any]:
+    start_distance_m = _distance_m(client, target, moved)
+    goal_stamp_ns = client.set_goal(target.image)
+    began_s = time.monotonic()
+    with tqdm(
+        total=round(job.seconds_per_goal, 1),
+        desc=title,
+        bar_format="{desc}: {n:3.1f}/{total:.0f} s |{bar:20}| {postfix}",
+        leave=True,
+    ) as bar:
+        while (elapsed_s := time.monotonic() - began_s) < job.seconds_per_goal:
+            time.sleep(_LOOK_EVERY_S)
+            graph.check()
+            bar.n = min(elapsed_s, job.seconds_per_goal)
+            bar.set_postfix_str(_progress(client, _distance_m(client, target, moved)))
+    reports = client.plan_reports(goal_stamp_ns)
+    duration_s = time.monotonic() - began_s
+    final_distance_m = _distance_m(client, target, moved)
+    if not reports:
+        raise GraphError(f"agent_node made no plan towards {title}; see its log")
+    return {
+        "seed": target.seed,
+        "start_distance_m": round(start_distance_m, 4),
+        "final_distance_m": round(final_distance_m, 4),
+        "success": final_distance_m <= target.radius_m,
+        "plans": len(reports),
+        "usable_plans": sum(report.usable for report in reports),
+        "plan_hz": round(len(reports) / duration_s, 2),
+        "plan_ms": percentiles([r.values["plan_ms"] for r in reports if "plan_ms" in r.values]),
+        "latency_ms": percentiles(
+            [r.values["latency_ms"] for r in reports if "latency_ms" in r.values]
+        ),
+        "command_hz": round(client.command_rate_hz(min(duration_s, 5.0)), 1),
+        "command_lateness_p99_ms": _number(client.command_status.get("lateness_p99_ms")),
+    }
+
+
+def _distance_m(client: GraphClient, target: _Target, moved: str) -> float:
+    truth = client.wait_for_truth()
+    position = np.array([truth[f"{moved}.{axis}"] for axis in "xyz"])
+    return float(np.linalg.norm(position - target.position_m))
+
+
+def _progress(client: GraphClient, distance_m: float) -> str:
+    report = client.plan_status
+    parts = [f"{100 * distance_m:5.1f} cm to go"]
+    if report is not None:
+        parts.append(f"plan {report.values.get('plan_ms', float('nan')):3.0f} ms {report.status}")
+    parts.append(f"{client.command_rate_hz():3.0f} commands/s")
+    return ", ".join(parts)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
