@@ -133,7 +133,8 @@ def filter_command(
         the command; its velocity is finite whatever the request holds.
     """
     state = _judge(limits, request)
-    step = np.asarray(limits.acceleration_m_s2) * min(max(dt_s, 0.0), limits.max_step_s)
+    dt_s = min(dt_s, limits.max_step_s) if dt_s > 0.0 else 0.0  # NaN is not above 0
+    step = np.asarray(limits.acceleration_m_s2) * dt_s
     if state is not CommandState.FOLLOWING:
         return Command(previous_m_s + np.clip(-previous_m_s, -step, step), state)
     assert request.wanted_m_s is not None  # _judge has seen to both
@@ -181,15 +182,16 @@ def _stopping_speeds(
 ) -> tuple[Vector, Vector]:
     """Lowest and highest velocity ``(3,)`` from which the tool still stops inside the workspace.
 
-    From distance d and at braking a the highest speed is sqrt(2·a·d) in continuous time. A command
-    is held for one tick and the position is one tick old, so d is reckoned after two more ticks at
-    that speed: v·2dt + v²/2a = d, solved for v.
+    From speed v, braking at a, the tool stops after v²/2a. The position is one tick old and the
+    command holds for one, so it goes two ticks at v before it brakes, and while it is braking
+    already it was faster by a·dt in the first of them: v²/2a + 2v·dt + a·dt² = d, solved for v.
     """
     braking = np.asarray(limits.acceleration_m_s2)
-    held = 2.0 * braking * min(max(dt_s, 0.0), limits.max_step_s)
+    held = 2.0 * braking * dt_s
 
     def fastest(distance: Vector) -> Vector:
-        return np.sqrt(held**2 + 2.0 * braking * np.maximum(distance, 0.0)) - held
+        left = np.maximum(distance - braking * dt_s**2, 0.0)
+        return np.sqrt(held**2 + 2.0 * braking * left) - held
 
     speed = np.asarray(limits.speed_m_s)
     to_low = np.asarray(position_m, np.float64) - np.asarray(limits.workspace_low_m)

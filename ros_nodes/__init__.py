@@ -1,0 +1,1 @@
+"""Thin ROS 2 nodes around the agent and the simulator: messages, timing, lifecycle."""

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -43,7 +44,7 @@ from ros_nodes.convert import (
 from ros_nodes.params import AgentParameters, declare_parameters
 from ros_nodes.process import run_node
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
-from world_model.runtime import OnnxWorldModel, load_world_model
+from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
@@ -158,10 +159,8 @@ class AgentNode(LifecycleNode):
         if given.agent_config:
             config = load_agent_config(Path(given.agent_config))
         # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
-        config = replace(
-            config, latency_steps=given.latency_steps, deadline_s=given.deadline_s
-        )
-        model = load_world_model(Path(given.bundle), given.provider, given.threads)
+        config = replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
+        model = load_world_model(Path(given.bundle), cast(Provider, given.provider), given.threads)
         self._axes = list(action_axes(model.spec.action_names))
         self._agent = Agent(model, config)
         self._config = config

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import rclpy
@@ -38,6 +38,7 @@ from ros_nodes.graph import GraphError
 from ros_nodes.process import Spinner
 from ros_nodes.transport import transport_environment
 
+Response = TypeVar("Response")
 _KEPT = 20_000  # reports and command times: over half an hour of plans, minutes of commands
 _RATE_WINDOW_S = 2.0
 
@@ -99,9 +100,7 @@ class GraphClient:
         node.create_subscription(
             DiagnosticArray, "command_node/status", self._on_command_status, qos.STATE
         )
-        node.create_subscription(
-            Float64MultiArray, "evaluation/truth", self._on_truth, qos.STATE
-        )
+        node.create_subscription(Float64MultiArray, "evaluation/truth", self._on_truth, qos.STATE)
         node.create_subscription(
             TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
         )
@@ -138,7 +137,7 @@ class GraphClient:
         Raises:
             GraphError: no answer, or refused because there is no fresh tool pose.
         """
-        response = _call(self._arm, SetBool.Request(data=armed), timeout_s)
+        response = _call(self._arm, SetBool.Request(data=armed), SetBool.Response, timeout_s)
         if not response.success:
             raise GraphError(f"command_node: {response.message}")
 
@@ -150,10 +149,11 @@ class GraphClient:
         """
         value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=seed)
         request = SetParameters.Request(parameters=[Parameter(name="seed", value=value)])
-        result = _call(self._set_parameters, request, timeout_s).results[0]
+        answer = _call(self._set_parameters, request, SetParameters.Response, timeout_s)
+        result = answer.results[0]
         if not result.successful:
             raise GraphError(f"sim_node: seed {seed}: {result.reason}")
-        response = _call(self._reset, Trigger.Request(), timeout_s)
+        response = _call(self._reset, Trigger.Request(), Trigger.Response, timeout_s)
         if not response.success:
             raise GraphError(f"sim_node: {response.message}")
 
@@ -269,8 +269,8 @@ class GraphClient:
         self._frame = image_to_array(message)
 
 
-def _call(client: Client, request: Any, timeout_s: float) -> Any:
-    """Call a service and wait for its answer."""
+def _call(client: Client, request: object, kind: type[Response], timeout_s: float) -> Response:
+    """Call a service and wait for its answer, of type ``kind``."""
     name = client.srv_name
     if not client.wait_for_service(timeout_s):
         raise GraphError(f"service {name}: not there after {timeout_s:.0f} s")
@@ -279,7 +279,9 @@ def _call(client: Client, request: Any, timeout_s: float) -> Any:
     future.add_done_callback(lambda _: answered.set())
     if not answered.wait(timeout_s):
         raise GraphError(f"service {name}: no answer in {timeout_s:.0f} s")
-    return future.result()
+    response = future.result()
+    assert isinstance(response, kind)
+    return response
 
 
 def _number(text: str) -> float | None:

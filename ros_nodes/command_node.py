@@ -40,7 +40,7 @@ from ros_nodes.convert import (
     velocity_to_twist,
 )
 from ros_nodes.params import CommandParameters, declare_parameters
-from ros_nodes.process import run_node
+from ros_nodes.process import run_node, use_realtime_priority
 
 _LATENESS_WINDOW = 1000  # ticks the percentiles are taken over
 _BRAKING_TIMEOUT_S = 1.0
@@ -55,7 +55,7 @@ class CommandNode(Node):
     def __init__(self) -> None:
         """Declare parameters, create topics; nothing moves and nothing is sent yet."""
         super().__init__("command_node", automatically_declare_parameters_from_overrides=True)
-        self._parameters_read = parameters = declare_parameters(self, CommandParameters)
+        self._given = parameters = declare_parameters(self, CommandParameters)
         self._limits = CommandLimits(
             speed_m_s=_three(parameters.speed_m_s),
             acceleration_m_s2=_three(parameters.acceleration_m_s2),
@@ -73,6 +73,7 @@ class CommandNode(Node):
         self._ending = threading.Event()
         self._velocity = np.zeros(3)
         self._state = CommandState.NOT_ARMED
+        self._realtime = False
         self._sent = 0
         self._missed = 0
         self._clamps: Counter[str] = Counter()
@@ -93,6 +94,7 @@ class CommandNode(Node):
     def start(self) -> None:
         """Start ticking."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        self._realtime = use_realtime_priority(self._given.realtime_priority)
         self._thread.start()
 
     def stop(self) -> None:
@@ -115,10 +117,9 @@ class CommandNode(Node):
 
     def _on_pose(self, message: PoseStamped) -> None:
         frame = message.header.frame_id
-        if frame != self._parameters_read.base_frame:
+        if frame != self._given.base_frame:
             self.get_logger().warning(
-                f"tool_pose is in frame {frame!r}, expected "
-                f"{self._parameters_read.base_frame!r}: dropped",
+                f"tool_pose is in frame {frame!r}, expected {self._given.base_frame!r}: dropped",
                 throttle_duration_sec=1.0,
             )
             return
@@ -145,6 +146,7 @@ class CommandNode(Node):
         values: dict[str, object] = {
             "armed": str(self._armed).lower(),
             "state": self._state.value,
+            "realtime": str(self._realtime).lower(),
             "commands_sent": self._sent,
             "ticks_missed": self._missed,
             "lateness_p50_ms": float(np.percentile(lateness_ms, 50)),
@@ -160,7 +162,7 @@ class CommandNode(Node):
     # Ticking thread
 
     def _tick_forever(self) -> None:
-        period_ns = round(NS_PER_S / self._parameters_read.rate_hz)
+        period_ns = round(NS_PER_S / self._given.rate_hz)
         last_ns = time.monotonic_ns()
         deadline_ns = last_ns + period_ns
         give_up_ns: int | None = None
@@ -205,9 +207,7 @@ class CommandNode(Node):
         self._clamps.update(command.clamps)
         if self._armed or moving:  # the last command after disarming is the zero that ends it
             self._commands.publish(
-                velocity_to_twist(
-                    command.velocity_m_s, stamp_ns, self._parameters_read.base_frame
-                )
+                velocity_to_twist(command.velocity_m_s, stamp_ns, self._given.base_frame)
             )
             self._sent += 1
 

@@ -57,7 +57,9 @@ def image_to_array(message: Image) -> NDArray[np.uint8]:
     if height < 1 or width < 1:
         raise ValueError(f"image is {width}×{height} pixels")
     if step < width * channels:
-        raise ValueError(f"image step {step} is below {width}×{channels} bytes ({message.encoding})")
+        raise ValueError(
+            f"image step {step} is below {width}×{channels} bytes ({message.encoding})"
+        )
     if len(message.data) != height * step:
         raise ValueError(f"image holds {len(message.data)} bytes, expected {height}×{step}")
     rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, : width * channels]
@@ -120,9 +122,7 @@ def twist_to_velocity(message: TwistStamped) -> NDArray[np.float64]:
     return np.array([linear.x, linear.y, linear.z])
 
 
-def position_to_pose(
-    position_m: NDArray[np.floating], stamp_ns: int, frame_id: str
-) -> PoseStamped:
+def position_to_pose(position_m: NDArray[np.floating], stamp_ns: int, frame_id: str) -> PoseStamped:
     """Tool position ``(3,)`` m in ``frame_id``, gripper pointing down (half a turn about x)."""
     message = PoseStamped()
     message.header.stamp = ns_to_stamp(stamp_ns)
@@ -140,9 +140,7 @@ def pose_to_position(message: PoseStamped) -> NDArray[np.float64]:
     return np.array([point.x, point.y, point.z])
 
 
-def plan_to_trajectory(
-    plan: Plan, action_names: Sequence[str], frame_id: str
-) -> JointTrajectory:
+def plan_to_trajectory(plan: Plan, action_names: Sequence[str], frame_id: str) -> JointTrajectory:
     """A plan as velocities over time: each point holds from its time to that of the next.
 
     The header stamp is the plan's start and the last point, all zeros, is its end. A plan that must
@@ -160,9 +158,7 @@ def plan_to_trajectory(
         actions = plan.knots[: len(times_s)]
     else:
         times_s = np.arange(0.0, plan.duration_s - 1e-9, _LINEAR_STEP_S)
-        actions = np.stack(
-            [plan.action_at(plan.start_ns + round(t * NS_PER_S)) for t in times_s]
-        )
+        actions = np.stack([plan.action_at(plan.start_ns + round(t * NS_PER_S)) for t in times_s])
     for time_s, action in zip(times_s, actions, strict=True):
         message.points.append(_point(float(time_s), [float(a) for a in action]))
     message.points.append(_point(plan.duration_s, [0.0] * len(action_names)))
@@ -219,9 +215,7 @@ def values_to_labelled_array(values: Mapping[str, float]) -> Float64MultiArray:
     """Named numbers as one vector; the names, comma-separated, are the label of its dimension."""
     message = Float64MultiArray(data=[float(v) for v in values.values()])
     size = len(message.data)
-    message.layout.dim.append(
-        MultiArrayDimension(label=",".join(values), size=size, stride=size)
-    )
+    message.layout.dim.append(MultiArrayDimension(label=",".join(values), size=size, stride=size))
     return message
 
 

@@ -9,8 +9,8 @@ This module imports no rclpy: talking to the graph is `ros_nodes.client`.
             client.arm()
             client.set_goal(image)
 
-Each node runs in a session of its own, so that Ctrl-C reaches the starter alone and the nodes end in
-order; a pipe on their stdin tells them when the starter has died, however it died.
+Each node runs in a session of its own, so that Ctrl-C reaches the starter alone and the nodes end
+in order; a pipe on their stdin tells them when the starter has died, however it died.
 """
 
 from __future__ import annotations
@@ -207,9 +207,11 @@ class Graph:
         try:
             with log.open("wb") as output:
                 process = subprocess.Popen(
-                    [sys.executable, "-m", f"ros_nodes.{name}", "--ros-args"]
-                    + ["--disable-external-lib-logs"]  # the log file below is enough
-                    + ["--params-file", str(parameter_file), *remappings],
+                    [
+                        *(sys.executable, "-m", f"ros_nodes.{name}", "--ros-args"),
+                        "--disable-external-lib-logs",  # the log file here is enough
+                        *("--params-file", str(parameter_file), *remappings),
+                    ],
                     stdin=subprocess.PIPE,
                     stdout=output,
                     stderr=subprocess.STDOUT,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rclpy.node import Node
 
 Parameters = TypeVar("Parameters")
+Value = TypeVar("Value")
 # Declared by rclpy itself on every node.
 _OF_RCLPY = ("use_sim_time", "start_type_description_service", "qos_overrides")
 
@@ -26,13 +27,13 @@ class ParameterError(ValueError):
 
 
 def parameter(
-    default: Any,
+    default: Value,
     description: str,
     *,
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
-) -> Any:
+) -> Value:
     """A dataclass field that is a ROS parameter.
 
     Args:
@@ -71,9 +72,7 @@ class AgentParameters:
 
     bundle: str = parameter("", "folder of the world model bundle")
     agent_config: str = parameter("", "YAML file of the agent; empty for the defaults")
-    provider: str = parameter(
-        "auto", "where the model runs", choices=("auto", "cuda", "cpu")
-    )
+    provider: str = parameter("auto", "where the model runs", choices=("auto", "cuda", "cpu"))
     threads: int = parameter(1, "CPU threads of the model", low=1, high=64)
     latency_steps: int = parameter(
         1, "model steps from a frame to the start of its plan", low=1, high=10
@@ -93,6 +92,9 @@ class CommandParameters:
     """Parameters of `command_node`; the limits are those of `controller.command_filter`."""
 
     rate_hz: float = parameter(100.0, "commands per second", low=10.0, high=1000.0)
+    realtime_priority: int = parameter(
+        50, "SCHED_FIFO priority, used where the system allows it; 0 for none", low=0, high=99
+    )
     base_frame: str = parameter("panda_link0", "frame of commands, limits and workspace")
     speed_m_s: tuple[float, ...] = parameter(
         (0.25, 0.25, 0.25), "largest tool speed along x, y, z, m/s", low=1e-3, high=3.0
@@ -184,6 +186,7 @@ def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
             hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known)}"
             raise ParameterError(f"unknown parameter {name}{hint}")
     values: dict[str, Any] = {}
+    descriptors: dict[str, ParameterDescriptor] = {}
     for name, item in known.items():
         low, high = item.metadata["low"], item.metadata["high"]
         descriptor = ParameterDescriptor(
@@ -200,6 +203,7 @@ def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
                 descriptor.integer_range = [
                     IntegerRange(from_value=int(low), to_value=int(high), step=1)
                 ]
+        descriptors[name] = descriptor
         if node.has_parameter(name):
             value = node.get_parameter(name).value
             if isinstance(item.default, float) and type(value) is int:
@@ -211,8 +215,8 @@ def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
         values[name] = tuple(value) if isinstance(item.default, tuple) else value
     result = kind(**values)
     check(result)
-    for name, item in known.items():
-        node.declare_parameter(name, values[name], ignore_override=True)
+    for name, value in values.items():
+        node.declare_parameter(name, value, descriptors[name], ignore_override=True)
     return result
 
 

@@ -1,8 +1,8 @@
-"""How a node's process lives: start, say that it is ready, stop on a signal, leave nothing behind.
+"""How a node's process lives: start, say that it is ready, stop on a signal, leave nothing.
 
-All nodes use the same few steps, because their order matters: a background executor thread that still
-spins when the interpreter ends aborts the process, and DDS removes its shared memory only when the
-context is shut down.
+All nodes use the same few steps, because their order matters: a background executor thread that
+still spins when the interpreter ends aborts the process, and DDS removes its shared memory only
+when the context is shut down.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Protocol, cast
 
 import rclpy
 from rclpy.executors import Executor, SingleThreadedExecutor
@@ -98,6 +98,28 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def use_realtime_priority(priority: int) -> bool:
+    """Put every thread of this process, and those it starts later, under SCHED_FIFO.
+
+    All of them and not only the one in a hurry: whichever holds the interpreter lock holds that one
+    up. Needs root, ``CAP_SYS_NICE`` or an ``rtprio`` limit, as ros2_control does.
+
+    Args:
+        priority: 1 to 99; 0 leaves everything as it is.
+
+    Returns:
+        whether it was granted.
+    """
+    if priority == 0:
+        return False
+    try:
+        for thread_id in os.listdir("/proc/self/task"):
+            os.sched_setscheduler(int(thread_id), os.SCHED_FIFO, os.sched_param(priority))
+    except OSError:
+        return False
+    return True
+
+
 def _report(line: str) -> None:
     """Tell the starter, if there is one."""
     descriptor = os.environ.pop(READY_FD, None)
@@ -136,7 +158,7 @@ def _run(make_node: Callable[[], Node], stop: threading.Event) -> int:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         spinner = Spinner(executor)
-        node.start()
+        cast(ManagedNode, node).start()
         started = True
         gc.freeze()  # what was loaded stays: later collections need not look through it
         node.get_logger().info("ready")
@@ -158,7 +180,7 @@ def _run(make_node: Callable[[], Node], stop: threading.Event) -> int:
         return 1
     finally:
         if node is not None:
-            node.stop()
+            cast(ManagedNode, node).stop()
         if spinner is not None:
             spinner.stop()
         if node is not None:

@@ -1,4 +1,4 @@
-"""From timed robot readings to the proprio vector a model wants: by name, and of the right moment."""
+"""From timed robot readings to the proprio vector a model wants: by name, of the right moment."""
 
 from __future__ import annotations
 

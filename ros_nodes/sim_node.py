@@ -1,12 +1,12 @@
 """A simulated robot with a camera, in real time, behind the topics a ros2_control robot has.
 
-One thread owns the world and steps it with absolute deadlines; the executor's thread only stores the
-newest command. The robot stops by itself when commands stop coming, as MoveIt Servo does.
+One thread owns the world and steps it with absolute deadlines; the executor's thread only stores
+the newest command. The robot stops by itself when commands stop coming, as MoveIt Servo does.
 
 Subscribes: ``servo_node/delta_twist_cmds`` (TwistStamped).
 Publishes: ``<camera>/image_raw``, ``<camera>/camera_info``, ``joint_states``, ``tool_pose``
-(PoseStamped), and ``evaluation/truth`` (Float64MultiArray with names; for evaluation alone, no agent
-may subscribe to it). Service: ``~/reset`` (Trigger): start over with the parameter ``seed``.
+(PoseStamped), and ``evaluation/truth`` (Float64MultiArray with names; for evaluation alone, no
+agent may subscribe to it). Service: ``~/reset`` (Trigger): start over with the parameter ``seed``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
@@ -36,6 +36,7 @@ from ros_nodes.convert import (
 )
 from ros_nodes.params import SimParameters, declare_parameters
 from ros_nodes.process import run_node
+from sim.envs.table import TableEnv
 
 # After a pause of the whole machine the world does not race to catch up.
 _MAX_ADVANCE_S = 0.1
@@ -57,7 +58,7 @@ class SimNode(Node):
             env = gymnasium.make(given.env_id, image_size=given.image_size, camera=given.camera)
         except gymnasium.error.Error as error:
             raise ValueError(f"parameter env_id: {error}") from error
-        self._env: Any = env.unwrapped
+        self._env = cast(TableEnv, env.unwrapped)
         self._axes = list(action_axes(self._env.action_names))
         names = [n for n in self._env.proprio_names if n.endswith(".position")]
         self._joint_names = [n.removesuffix(".position") for n in names]

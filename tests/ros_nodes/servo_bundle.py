@@ -1,9 +1,9 @@
 """A world model small enough to be written down: visual servoing, exported like a learned one.
 
 The encoder finds the orange ball at the end of the tool: its place in the image and its brightness,
-which tells the distance. Over the workspace these three are close to linear in the tool's position,
-so the predictor is one matrix: latent + J · velocity · dt. An agent that plans with it really has to
-see, and there is nothing to train.
+which tells the distance. Over the workspace these three are roughly linear in the tool's position,
+so the predictor is one matrix: latent + J · velocity · dt. An agent that plans with it really has
+to see, and there is nothing to train.
 """
 
 from pathlib import Path
@@ -18,8 +18,8 @@ from world_model.bundle import ENCODER, PREDICTOR, ModelSpec, write_manifest
 CONTEXT = 2
 DT_S = 0.1
 # Least squares of (u, v, brightness / 20) over 60 random tool positions (x, y, z), camera "scene".
-# The brightness row is doubled: its slope varies by a factor of three over the workspace, and a model
-# that expects too much of an action is slow where one that expects too little swings.
+# The brightness row is doubled: its slope varies by a factor of three over the workspace, and a
+# model that expects too much of an action is slow where one that expects too little swings.
 JACOBIAN = np.array(
     [[0.815, 1.041, 0.024], [0.537, -0.411, -1.165], [0.530, -0.433, 0.792]], np.float32
 )

@@ -1,0 +1,110 @@
+"""The launch files name nodes and parameters that exist.
+
+`launch` cannot be installed by pip, so the few classes the files use are stood in for by recorders.
+"""
+
+import runpy
+import sys
+import types
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ros_nodes import params
+
+ROOT = Path(__file__).parents[2]
+PARAMETERS = {
+    "sim_node": params.SimParameters,
+    "agent_node": params.AgentParameters,
+    "command_node": params.CommandParameters,
+    "recorder_node": params.RecorderParameters,
+}
+FILES = sorted((ROOT / "launch").glob("*.launch.py"))
+
+
+class Recorder:
+    def __init__(self, *args, **kwargs):
+        self.args, self.kwargs = args, kwargs
+
+
+def names(node: str) -> set[str]:
+    return {field.name for field in fields(PARAMETERS[node])}
+
+
+@pytest.fixture
+def launch_modules(monkeypatch):
+    contents = {
+        "launch": ["LaunchDescription"],
+        "launch.actions": ["DeclareLaunchArgument"],
+        "launch.substitutions": ["LaunchConfiguration", "PathJoinSubstitution"],
+        "launch_ros": [],
+        "launch_ros.actions": ["Node"],
+        "launch_ros.parameter_descriptions": ["ParameterValue"],
+        "launch_ros.substitutions": ["FindPackageShare"],
+    }
+    for name, classes in contents.items():
+        module = types.ModuleType(name)
+        for kind in classes:
+            setattr(module, kind, type(kind, (Recorder,), {}))
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+def test_there_are_launch_files():
+    expected = ["record.launch.py", "robot.launch.py", "sim.launch.py"]
+    assert [path.name for path in FILES] == expected
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
+@pytest.mark.usefixtures("launch_modules")
+def test_launch_file_fits_the_nodes(path):
+    (entities,) = runpy.run_path(str(path))["generate_launch_description"]().args
+    arguments = [e for e in entities if type(e).__name__ == "DeclareLaunchArgument"]
+    nodes = [e for e in entities if type(e).__name__ == "Node"]
+    assert nodes
+    for argument in arguments:
+        assert argument.kwargs["description"]
+    setup = (ROOT / "setup.py").read_text()
+    for node in nodes:
+        executable = node.kwargs["executable"]
+        assert node.kwargs["package"] == "foresee"
+        assert f'"{executable} = ros_nodes.{executable}:main"' in setup
+        for entry in node.kwargs.get("parameters", []):
+            if isinstance(entry, dict):
+                assert set(entry) <= names(executable)
+                for value in entry.values():
+                    declared = {argument.args[0] for argument in arguments}
+                    assert value.args[0].args[0] in declared
+
+
+def test_the_parameter_file_for_robots_holds_only_known_parameters():
+    content = yaml.safe_load((ROOT / "config" / "robot.yaml").read_text())
+    assert set(content) == {"agent_node", "command_node"}
+    for node, entry in content.items():
+        given = entry["ros__parameters"]
+        assert set(given) <= names(node)
+        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        params.check(PARAMETERS[node](**tuples))
+
+
+@pytest.mark.parametrize("kind", PARAMETERS.values())
+def test_every_default_is_within_its_own_limits(kind):
+    params.check(kind())
+    assert all(field.metadata["description"] for field in fields(kind))
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (params.SimParameters(image_size=8), "image_size: 8"),
+        (params.SimParameters(image_rate_hz=float("nan")), "not finite"),
+        (params.SimParameters(seed=1.0), "expected int"),
+        (params.AgentParameters(provider="gpu"), "auto, cuda, cpu"),
+        (params.CommandParameters(speed_m_s=(0.1, 0.1)), "3 numbers"),
+        (params.CommandParameters(speed_m_s=(0.1, 0.1, -1.0)), "-1.0 is not in"),
+    ],
+)
+def test_wrong_parameters_are_refused(values, reason):
+    with pytest.raises(params.ParameterError, match=reason):
+        params.check(values)
