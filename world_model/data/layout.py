@@ -1,6 +1,6 @@
 """LeRobotDataset v3 on disk: where files lie, what their columns are, files replaced whole.
 
-Checked against lerobot 0.6: `benchmarks/lerobot_load.py` loads such a folder with it.
+`benchmarks/lerobot_load.py` checks with the lerobot library itself that it reads the same.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class _Encoded:
 class DatasetWriter:
     """Write a new data set; use it as a context manager.
 
-    Episodes are encoded as they come and kept in memory (about 1 kB a frame at 64 px) until
+    Episodes are encoded as they come and kept in memory (under 1 kB a frame at 64 px) until
     ``frames_per_file`` frames are there. Then video, table and, last, ``meta/info.json`` are
     written, each replaced whole: whatever ends the process, the folder is a valid data set of
     the episodes written until then. Leaving the ``with`` block writes what is left, after an
