@@ -42,8 +42,11 @@ class CameraSpec:
         return np.array([[focal, 0.0, centre], [0.0, focal, centre], [0.0, 0.0, 1.0]])
 
 
+# "scene" was chosen among 20 poses by fitting a small CNN from one 64 px image to tool position:
+# mean error 3.3, 3.3, 3.1 mm along x, y, z from 2 000 images, the best worst axis, and the block is
+# hidden least often. From straight ahead x is twice as bad; closer up the arm leaves the picture.
 CAMERAS: dict[str, CameraSpec] = {
-    "scene": CameraSpec(eye_m=(1.15, -0.55, 0.75), target_m=(0.42, 0.0, 0.18)),
+    "scene": CameraSpec(eye_m=(1.10, -0.74, 0.80), target_m=(0.50, -0.05, 0.20), fov_deg=42.0),
     "front": CameraSpec(eye_m=(1.45, 0.0, 0.75), target_m=(0.40, 0.0, 0.18)),
     "top": CameraSpec(eye_m=(0.45, 0.0, 1.60), target_m=(0.45, 0.0, 0.0), up=(1.0, 0.0, 0.0)),
 }
