@@ -1,0 +1,125 @@
+"""The life of a single node: bad input, killed nodes, killed starters, and what they leave."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from ros_nodes.graph import Graph, GraphError, NodeSpec
+from ros_nodes.params import CommandParameters
+from ros_nodes.transport import free_domain_id, transport_environment
+
+
+def shared_memory() -> set[str]:
+    return {name for name in os.listdir("/dev/shm") if "fastrtps" in name}
+
+
+def mapped_shared_memory(pid: int) -> set[str]:
+    """The files of Fast DDS that a process holds; other graphs may be running beside ours."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    names = {line.rsplit("/", 1)[1] for line in lines if "/dev/shm/" in line}
+    return {name for name in names if "fastrtps" in name}
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended; it may still be waiting to be collected by init."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(condition, timeout_s: float) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while time.monotonic() < deadline_s and not condition():
+        time.sleep(0.05)
+    return condition()
+
+
+@pytest.mark.parametrize(
+    ("node", "arguments", "line"),
+    [
+        ("command_node", ["-p", "rate_h:=100.0"], "unknown parameter rate_h; did you mean rate_hz"),
+        ("command_node", ["-p", "rate_hz:=1.0"], "rate_hz: 1.0 is not in [10.0, 1000.0]"),
+        ("sim_node", ["-p", "env_id:=foresee/Reac-v0"], "Did you mean: `Reach`"),
+        ("agent_node", ["-p", "bundle:=/nowhere"], "/nowhere: no such bundle folder"),
+        ("recorder_node", ["-p", "path:=/dev"], "/dev exists already"),
+    ],
+)
+def test_bad_parameters_end_with_one_line_and_status_2(node, arguments, line):
+    done = subprocess.run(
+        [sys.executable, "-m", f"ros_nodes.{node}", "--ros-args", *arguments],
+        env={**os.environ, **transport_environment(free_domain_id())},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_killed_node_is_noticed_and_its_shared_memory_removed(tmp_path):
+    with Graph([NodeSpec("command_node", CommandParameters())], tmp_path) as graph:
+        graph.wait_ready(30)
+        files = mapped_shared_memory(graph.pids["command_node"])
+        assert files
+        os.kill(graph.pids["command_node"], signal.SIGKILL)
+        assert wait_until(lambda: _has_ended(graph), 5)
+        with pytest.raises(GraphError, match=r"^command_node has ended \(SIGKILL\)"):
+            graph.check()
+        assert files & shared_memory()  # a killed process cannot tidy up
+        assert graph.stop() == {"command_node": -signal.SIGKILL}
+    assert not files & shared_memory()
+
+
+def _has_ended(graph: Graph) -> bool:
+    with contextlib.suppress(GraphError):
+        graph.check()
+        return False
+    return True
+
+
+def test_nodes_end_when_their_starter_is_killed(tmp_path):
+    script = tmp_path / "starter.py"
+    script.write_text(
+        textwrap.dedent("""
+        import sys, time
+        from pathlib import Path
+        from ros_nodes.graph import Graph, NodeSpec
+        from ros_nodes.params import CommandParameters
+        graph = Graph([NodeSpec("command_node", CommandParameters())], Path(sys.argv[1]))
+        graph.start()
+        graph.wait_ready(30)
+        print(graph.pids["command_node"], flush=True)
+        time.sleep(60)
+        """)
+    )
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    ) as starter:
+        try:
+            assert starter.stdout is not None
+            pid = int(starter.stdout.readline())
+            files = mapped_shared_memory(pid)
+            assert files
+        finally:
+            starter.kill()
+    assert wait_until(lambda: gone(pid), 10)
+    assert not files & shared_memory()  # it ended by itself, so it tidied up
+
+
+def test_a_graph_that_never_gets_ready_says_which_node(tmp_path):
+    with Graph([NodeSpec("command_node", CommandParameters())], tmp_path) as graph:
+        os.kill(graph.pids["command_node"], signal.SIGSTOP)
+        try:
+            with pytest.raises(GraphError, match="not ready after 1 s: command_node"):
+                graph.wait_ready(1.0)
+        finally:
+            os.kill(graph.pids["command_node"], signal.SIGCONT)
