@@ -29,8 +29,8 @@ class Running:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_servo_bundle(tmp_path_factory.mktemp("bundle") / "servo")
+def bundle(tmp_path_factory: pytest.TempPathFactory, world: TableEnv) -> Path:
+    return write_servo_bundle(tmp_path_factory.mktemp("bundle") / "servo", world)
 
 
 @pytest.fixture(scope="module")

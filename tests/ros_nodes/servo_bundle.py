@@ -1,4 +1,4 @@
-"""A world model small enough to be written down: visual servoing, exported like a learned one.
+"""A world model that is measured and not learned: visual servoing, as a bundle like any other.
 
 The encoder finds the orange ball at the end of the tool: its place in the image and its brightness,
 which tells the distance. Over the workspace these three are roughly linear in the tool's position,
@@ -12,36 +12,54 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from sim.envs.table import PROPRIO_NAMES
+from sim.envs.table import PROPRIO_NAMES, TableEnv
 from world_model.bundle import ENCODER, PREDICTOR, ModelSpec, write_manifest
 
 CONTEXT = 2
 DT_S = 0.1
-# Least squares of (u, v, brightness / 20) over 60 random tool positions (x, y, z), camera "scene".
-# The brightness row is doubled: its slope varies by a factor of three over the workspace, and a
-# model that expects too much of an action is slow where one that expects too little swings.
-JACOBIAN = np.array(
-    [[0.815, 1.041, 0.024], [0.537, -0.411, -1.165], [0.530, -0.433, 0.792]], np.float32
-)
+_THRESHOLD = 0.25
+_BRIGHTNESS_SCALE = 0.05
+_POSITIONS = 60
 
 
-def write_servo_bundle(folder: Path, size: int = 64, model_dt_s: float = DT_S) -> Path:
-    """Write the bundle for Reach's scene camera and return its folder."""
+def write_servo_bundle(folder: Path, world: TableEnv) -> Path:
+    """Measure and write the bundle for Reach as its camera sees it; returns its folder."""
     folder.mkdir(parents=True)
+    size = world.image_size
     spec = ModelSpec(
         cameras={"scene": (size, size)},
         proprio_names=PROPRIO_NAMES,
         action_names=("tool.vx", "tool.vy", "tool.vz"),
         action_low=np.full(3, -0.25, np.float32),
         action_high=np.full(3, 0.25, np.float32),
-        model_dt_s=model_dt_s,
+        model_dt_s=DT_S,
         context=CONTEXT,
         latent_shape=(1, 3),
     )
     onnx.save(_encoder(size), folder / ENCODER)
-    onnx.save(_predictor(len(PROPRIO_NAMES)), folder / PREDICTOR)
+    onnx.save(_predictor(len(PROPRIO_NAMES), _jacobian(world)), folder / PREDICTOR)
     write_manifest(folder, spec, {"env_id": "foresee/Reach-v0"})
     return folder
+
+
+def _jacobian(world: TableEnv) -> np.ndarray:
+    """Least squares of what the encoder gives over where the tool is: ``(3, 3)`` per metre."""
+    rng = np.random.default_rng(0)
+    size = world.image_size
+    grid = (np.arange(size) + 0.5) / size
+    positions, latents = [], []
+    for _ in range(_POSITIONS):
+        world.reset(seed=int(rng.integers(1 << 31)))  # puts the tool at a random place
+        positions.append([*world.truth()["tool_position_m"], 1.0])
+        unit = world.observe()["image"] / 255.0
+        weight = np.maximum(unit[..., 0] - unit[..., 1:].max(axis=2) - _THRESHOLD, 0.0)
+        total = weight.sum() + 1e-6
+        place = [weight.sum(axis=0) @ grid / total, weight.sum(axis=1) @ grid / total]
+        latents.append([*place, total * _BRIGHTNESS_SCALE * (64 / size) ** 2])
+    jacobian = np.linalg.lstsq(np.array(positions), np.array(latents), rcond=None)[0][:3].T
+    # The slope of the brightness varies by a factor of three over the workspace, and a model that
+    # expects too much of an action is slow where one that expects too little swings.
+    return jacobian * np.array([[1.0], [1.0], [2.0]])
 
 
 def _encoder(size: int) -> onnx.ModelProto:
@@ -50,9 +68,9 @@ def _encoder(size: int) -> onnx.ModelProto:
         "columns": grid.reshape(1, 1, size, 1),
         "rows": grid.reshape(1, size, 1, 1),
         "white": np.float32(255.0),
-        "threshold": np.float32(0.25),
+        "threshold": np.float32(_THRESHOLD),
         "tiny": np.float32(1e-6),
-        "scale": np.float32(0.05 * (64 / size) ** 2),
+        "scale": np.float32(_BRIGHTNESS_SCALE * (64 / size) ** 2),
         "all": np.array([1, 2, 3], np.int64),
         "shape": np.array([-1, 1, 3], np.int64),
     }
@@ -80,10 +98,10 @@ def _encoder(size: int) -> onnx.ModelProto:
     return _model(nodes, inputs, [_tensor("latent", ["batch", 1, 3])], constants)
 
 
-def _predictor(proprio_size: int) -> onnx.ModelProto:
+def _predictor(proprio_size: int, jacobian: np.ndarray) -> onnx.ModelProto:
     constants = {
         "last": np.array(CONTEXT - 1, np.int64),
-        "step": (JACOBIAN.T * DT_S).astype(np.float32),
+        "step": (jacobian.T * DT_S).astype(np.float32),
         "one": np.array([1], np.int64),
     }
     nodes = [
