@@ -1,0 +1,181 @@
+"""What a user gets wrong is told in one line, exit status 2, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import Made
+
+from foresee.cli import main
+from foresee.commands import COMMANDS
+from world_model.data.dataset import open_dataset
+
+
+def _foresee(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "foresee.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_says_what_it_does(command: str) -> None:
+    result = _foresee(*command.split(), "--help")
+    assert result.returncode == 0
+    described = COMMANDS[command].__doc__ if command else "Learn a world model"
+    assert described is not None
+    assert described.split(".")[0][:40] in result.stdout
+    assert "--help" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (["eval", "--episods", "3"], "--episodes"),
+        (["collect", "--out", "x", "--frames", "many"], "--frames"),
+        (["evall"], "eval"),
+        (["train"], "--data"),
+        (["run", "--provider", "gpu"], "cuda"),
+    ],
+)
+def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) -> None:
+    result = _foresee(*arguments)
+    assert result.returncode == 2
+    assert hint in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert main(list(arguments)) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    told = [line for line in lines if line.startswith("foresee: ")]
+    assert len(told) == 1, lines
+    return told[0]
+
+
+def test_names_that_do_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    nothing = str(tmp_path / "nothing")
+    line = _refused(capsys, "collect", "--env", "foresee/Reech-v0", "--out", nothing)
+    assert "no environment 'foresee/Reech-v0'. Did you mean foresee/Reach-v0?" in line
+    assert not Path(nothing).exists()
+    assert "no such bundle folder" in _refused(capsys, "eval", "--bundle", nothing)
+    assert "nothing" in _refused(capsys, "train", "--data", nothing, "--out", nothing)
+    assert "no such folder" in _refused(capsys, "info", nothing)
+    assert "neither a bundle" in _refused(capsys, "info", str(tmp_path))
+    assert "no bundle is shipped" in _refused(capsys, "eval", "--env", "foresee/Nowhere-v0")
+
+
+def test_damaged_bundles(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(reach.bundle, tmp_path / name))
+
+    truncated = copy("truncated")
+    data = (truncated / "encoder.onnx").read_bytes()
+    (truncated / "encoder.onnx").write_bytes(data[: len(data) // 2])
+    assert "encoder.onnx: its hash differs" in _refused(capsys, "run", "--bundle", str(truncated))
+
+    old = copy("old")
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps(manifest | {"format_version": 0}))
+    assert "format version 0" in _refused(capsys, "eval", "--bundle", str(old))
+    assert "format version 0" in _refused(capsys, "info", str(old))
+    assert "format version 0" in _refused(capsys, "run", "--ros", "--bundle", str(old))
+
+    missing = copy("missing")
+    (missing / "predictor.onnx").unlink()
+    assert "predictor.onnx: missing" in _refused(capsys, "demo", "--bundle", str(missing))
+
+
+def test_damaged_data_sets(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    def spoiled(name: str, pattern: str, keep: float | None) -> Path:
+        path = Path(
+            shutil.copytree(reach.data, tmp_path / name, ignore=shutil.ignore_patterns(".cache*"))
+        )
+        file = next(path.glob(pattern))
+        if keep is None:
+            file.unlink()
+        else:
+            data = file.read_bytes()
+            file.write_bytes(data[: int(len(data) * keep)])
+        return path
+
+    out = tmp_path / "run"
+    for name, pattern, keep in (
+        ("video", "videos/**/*.mp4", 0.5),
+        ("no-table", "data/**/*.parquet", None),
+        ("table", "data/**/*.parquet", 0.5),
+    ):
+        path = spoiled(name, pattern, keep)
+        suffix = pattern.rsplit("*", 1)[-1]
+        assert suffix in _refused(capsys, "train", "--data", str(path), "--out", str(out))
+    assert not (out / "checkpoint.pt").exists()
+
+
+def test_a_bundle_that_does_not_fit_the_world(
+    capsys: pytest.CaptureFixture[str], reach: Made
+) -> None:
+    line = _refused(capsys, "run", "--bundle", str(reach.bundle), "--image-size", "96")
+    assert "trained on cameras scene 64x64, foresee/Reach-v0 gives scene 96x96" in line
+    line = _refused(capsys, "eval", "--env", "foresee/Push-v0", "--bundle", str(reach.bundle))
+    assert "the bundle has 3 actions" in line
+    assert "foresee/Push-v0 has 2" in line
+
+
+def test_settings_that_are_wrong(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    agent = tmp_path / "agent.yaml"
+    agent.write_text("planner: {sampels: 10}\n")
+    line = _refused(capsys, "run", "--bundle", str(reach.bundle), "--agent", str(agent))
+    assert "sampels" in line
+    assert "samples" in line
+    assert "exists already" in _refused(
+        capsys,
+        *("export", "--checkpoint", str(reach.run), "--data", str(reach.data)),
+        *("--out", str(reach.bundle)),
+    )
+    assert "not empty" in _refused(capsys, "collect", "--out", str(reach.data))
+
+
+def test_info_of_a_bundle_and_of_a_data_set(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    assert main(["info", str(reach.bundle), "--json", str(tmp_path / "b.json")]) == 0
+    assert json.loads((tmp_path / "b.json").read_text())["kind"] == "bundle"
+    assert main(["info", str(reach.data)]) == 0
+    text = capsys.readouterr().out
+    assert "tool.vx [-0.25, 0.25]" in text
+    assert "LeRobotDataset v3" in text
+
+
+def test_ctrl_c_during_collection_leaves_a_data_set(tmp_path: Path) -> None:
+    out = tmp_path / "data"
+    command = [sys.executable, "-m", "foresee.cli", "collect", "--out", str(out)]
+    process = subprocess.Popen(
+        [*command, "--frames", "100000", "--episode-frames", "20", "--workers", "1"],
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    seen, deadline = b"", time.monotonic() + 90
+    while b"60/" not in seen:  # three episodes are in
+        assert time.monotonic() < deadline
+        seen = seen[-200:] + process.stderr.read1(200)  # type: ignore[attr-defined]
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    dataset = open_dataset(out)
+    assert len(dataset) >= 3
+    assert dataset.frames == 20 * len(dataset)
+    assert len(dataset.episode(0).proprio) == 20
