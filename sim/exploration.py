@@ -13,7 +13,7 @@ from sim.scripted import push_towards
 
 Mode = Literal["noise", "waypoint", "rest", "push"]
 _FREE_MODES: dict[Mode, float] = {"noise": 0.45, "waypoint": 0.50, "rest": 0.05}
-_CONTACT_MODES: dict[Mode, float] = {"noise": 0.25, "waypoint": 0.20, "rest": 0.05, "push": 0.50}
+_CONTACT_MODES: dict[Mode, float] = {"noise": 0.20, "waypoint": 0.15, "rest": 0.05, "push": 0.60}
 _SEGMENT_STEPS = (8, 25)  # how long one kind of motion lasts
 _WALL_SHARE = 0.25  # of the way points that lie on a wall of the workspace
 _PUSH_M = (0.08, 0.30)
