@@ -83,6 +83,8 @@ def collect(
     try:
         with DatasetWriter(out, spec) as writer:
             for episode in pool.imap(_record, range(count), chunksize=1):
+                if len(episode) < 2:  # the world was lost at once: nothing to learn from
+                    continue
                 writer.add(episode)
                 written += len(episode.proprio)
                 episodes += 1

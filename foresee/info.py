@@ -93,5 +93,5 @@ def _dataset(path: Path) -> dict[str, Any]:
         ],
         "evaluation": list(spec.evaluation_names),
         "seed": spec.seed,
-        "bytes": sum(f.stat().st_size for f in path.rglob("*") if f.is_file()),
+        "bytes": sum((path / name).stat().st_size for name in dataset.files()),
     }

@@ -359,7 +359,7 @@ def _level(status: str) -> bytes:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_node(AgentNode))
+    sys.exit(run_node("agent_node", AgentNode))
 
 
 if __name__ == "__main__":

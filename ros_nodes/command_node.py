@@ -226,7 +226,7 @@ def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_node(CommandNode))
+    sys.exit(run_node("command_node", CommandNode))
 
 
 if __name__ == "__main__":

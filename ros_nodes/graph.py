@@ -240,6 +240,7 @@ def sim_graph(
     sim: SimParameters | None = None,
     command: CommandParameters | None = None,
     agent_config: Path | None = None,
+    provider: str = "auto",
     threads: int = 1,
     record: bool = True,
     domain_id: int | None = None,
@@ -252,6 +253,7 @@ def sim_graph(
         sim: the world; the defaults are Reach.
         command: limits; the defaults fit the simulated Panda.
         agent_config: YAML file of the agent; ``None`` for the defaults.
+        provider: where the model runs: "auto", "cuda" or "cpu".
         threads: CPU threads of the model.
         record: whether to record a bag.
         domain_id: ROS domain; ``None`` for a random free one.
@@ -263,6 +265,7 @@ def sim_graph(
             AgentParameters(
                 bundle=str(bundle.resolve()),
                 agent_config="" if agent_config is None else str(agent_config.resolve()),
+                provider=provider,
                 threads=threads,
             ),
         ),

@@ -211,8 +211,10 @@ def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
             node.undeclare_parameter(name)
         else:
             value = item.default
-        # rclpy hands lists over as list or array.array.
-        values[name] = tuple(value) if isinstance(item.default, tuple) else value
+        if isinstance(item.default, tuple):
+            kind_of_one = type(item.default[0])
+            value = tuple(float(v) if kind_of_one is float else v for v in value)
+        values[name] = value
     result = kind(**values)
     check(result)
     for name, value in values.items():

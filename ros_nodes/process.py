@@ -128,10 +128,11 @@ def _report(line: str) -> None:
             pipe.write(line + "\n")
 
 
-def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+def run_node(name: str, make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     """Run one node in this process until SIGINT or SIGTERM.
 
     Args:
+        name: the node's, for messages before there is a node.
         make_node: builds the node, which also is a `ManagedNode`.
         args: ROS arguments; ``None`` for those of the command line.
 
@@ -142,14 +143,25 @@ def run_node(make_node: Callable[[], Node], args: list[str] | None = None) -> in
     stop = threading.Event()
     with _stop_signals(stop):
         # Ours, not rclpy's: those shut the context down under the node, before it can brake.
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         try:
-            return _run(make_node, stop)
+            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        except RuntimeError as error:  # rclpy's own errors: wrong arguments, unreadable YAML
+            return _refuse(name, error)
+        try:
+            return _run(name, make_node, stop)
         finally:
             rclpy.try_shutdown()
 
 
-def _run(make_node: Callable[[], Node], stop: threading.Event) -> int:
+def _refuse(name: str, error: Exception) -> int:
+    """Report bad input as one line."""
+    line = " ".join(str(error).split())
+    _report(f"error: {line}")
+    print(f"{name}: {line}", file=sys.stderr, flush=True)
+    return EXIT_BAD_INPUT
+
+
+def _run(name: str, make_node: Callable[[], Node], stop: threading.Event) -> int:
     node: Node | None = None
     spinner: Spinner | None = None
     started = False
@@ -168,12 +180,10 @@ def _run(make_node: Callable[[], Node], stop: threading.Event) -> int:
                 raise spinner.failure
         return 0
     except (ValueError, OSError) as error:
-        if started:
-            traceback.print_exc()
-        line = " ".join(str(error).split())
-        _report(f"error: {line}")
-        print(f"{node.get_name() if node else 'node'}: {line}", file=sys.stderr, flush=True)
-        return 1 if started else EXIT_BAD_INPUT
+        if not started:
+            return _refuse(name, error)
+        traceback.print_exc()
+        return 1
     except Exception as error:
         _report(f"error: {type(error).__name__}: {error}")
         traceback.print_exc()

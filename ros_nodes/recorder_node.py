@@ -103,7 +103,7 @@ def _message_class(kind: str) -> type:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_node(RecorderNode))
+    sys.exit(run_node("recorder_node", RecorderNode))
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ def _flatten(truth: dict[str, Any]) -> dict[str, float]:
 
 def main() -> None:
     """Entry point."""
-    sys.exit(run_node(SimNode))
+    sys.exit(run_node("sim_node", SimNode))
 
 
 if __name__ == "__main__":

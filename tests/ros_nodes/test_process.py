@@ -50,6 +50,8 @@ def wait_until(condition, timeout_s: float) -> bool:
         ("sim_node", ["-p", "env_id:=foresee/Reac-v0"], "Did you mean: `Reach`"),
         ("agent_node", ["-p", "bundle:=/nowhere"], "/nowhere: no such bundle folder"),
         ("recorder_node", ["-p", "path:=/dev"], "/dev exists already"),
+        ("command_node", ["--params-file", "/nowhere.yaml"], "Couldn't parse params file"),
+        ("command_node", ["--no-such-option"], "no-such-option"),
     ],
 )
 def test_bad_parameters_end_with_one_line_and_status_2(node, arguments, line):
