@@ -49,8 +49,8 @@ def test_scripted_policy_of_an_unknown_environment():
 
 
 def test_exploration_covers_the_workspace_and_stays_in_it(env):
-    actions, infos, lost = explore(env, 0, 1000)
-    assert lost <= 1
+    actions, infos, lost = explore(env, 0, 2000)
+    assert lost <= 2
     assert env.action_space.low[0] <= actions.min() < -0.2 < 0.2 < actions.max()
     tools = np.array([info["tool_position_m"] for info in infos])
     box = env.unwrapped.box
@@ -60,7 +60,7 @@ def test_exploration_covers_the_workspace_and_stays_in_it(env):
         assert tools[:, axis].max() < high + 2e-3, name
         # Each tenth of each axis is visited, the outermost included.
         counts, _ = np.histogram(tools[:, axis], bins=10, range=(low - 2e-3, high + 2e-3))
-        assert counts.min() > 0.015 * len(tools), f"{name}: {counts}"
+        assert counts.min() > 0.02 * len(tools), f"{name}: {counts}"
 
 
 def test_exploration_pushes_the_block():
