@@ -22,6 +22,7 @@ from typing import cast
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
+from lifecycle_msgs.srv import ChangeState
 from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
@@ -65,6 +66,7 @@ class AgentNode(LifecycleNode):
         """Declare parameters; models are loaded on configure."""
         super().__init__("agent_node", automatically_declare_parameters_from_overrides=True)
         self._given = declare_parameters(self, AgentParameters)
+        _answer_wrong_transitions(self)
         self._problem = ""  # why configuring failed
         self._model: OnnxWorldModel | None = None
         self._agent: Agent | None = None
@@ -349,6 +351,22 @@ class AgentNode(LifecycleNode):
 
     def _warn(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=1.0)
+
+
+def _answer_wrong_transitions(node: LifecycleNode) -> None:
+    """Say no to a transition the state does not allow; rclpy 7.1 raises and ends the executor."""
+    service = next(s for s in node.services if s.srv_name.endswith("/change_state"))
+    change = service.callback
+
+    def answer(request: ChangeState.Request, response: ChangeState.Response) -> object:
+        try:
+            return change(request, response)
+        except RuntimeError as error:
+            node.get_logger().warning(f"transition refused: {error}")
+            response.success = False
+            return response
+
+    service.callback = answer
 
 
 def _level(status: str) -> bytes:

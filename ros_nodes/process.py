@@ -76,11 +76,12 @@ class Spinner:
 
 @contextlib.contextmanager
 def _stop_signals(stop: threading.Event) -> Iterator[None]:
-    """Set ``stop`` on SIGINT and SIGTERM, and when a starter that gave its pipe has died."""
-    previous = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    """Set ``stop`` on SIGINT and SIGTERM, and when a starter that gave its pipe has died.
+
+    Afterwards both are ignored: a second one must not cut the end of the interpreter short.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     if os.environ.get(STDIN_IS_PARENT):
 
         def wait_for_parent() -> None:
@@ -94,8 +95,8 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def use_realtime_priority(priority: int) -> bool:
