@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from foresee.errors import UsageError
-from foresee.worlds import CAMERA, make_world
+from foresee.worlds import CAMERA, core_of, make_world
 from sim.exploration import Explorer
 from sim.randomization import Randomization
 from world_model.data.dataset import DatasetSpec, DatasetWriter, Episode
@@ -112,7 +112,7 @@ def collect(
 def _describe(recording: Recording) -> DatasetSpec:
     world = make_world(recording.env_id, recording.image_size)
     try:
-        core = world.unwrapped
+        core = core_of(world)
         _, info = world.reset(seed=0)
         size = (recording.image_size, recording.image_size)
         return DatasetSpec(
@@ -120,8 +120,8 @@ def _describe(recording: Recording) -> DatasetSpec:
             cameras={CAMERA: size},
             proprio_names=core.proprio_names,
             action_names=core.action_names,
-            action_low=tuple(float(v) for v in world.action_space.low),
-            action_high=tuple(float(v) for v in world.action_space.high),
+            action_low=tuple(float(v) for v in core.action_space.low),
+            action_high=tuple(float(v) for v in core.action_space.high),
             evaluation_names=tuple(n for n, (key, _) in EVALUATION.items() if key in info),
             robot_type="panda",
             env_id=recording.env_id,
@@ -169,7 +169,7 @@ def _record(index: int) -> Episode:
         actions=np.stack(actions).astype(np.float32),
         evaluation=np.array(evaluation, np.float32).reshape(len(images), -1),
         task=_recording.env_id,
-        stamps_ns=np.arange(len(images)) * round(_world.unwrapped.control_dt_s * 1e9),
+        stamps_ns=np.arange(len(images)) * round(core_of(_world).control_dt_s * 1e9),
     )
 
 

@@ -7,6 +7,7 @@ Heavy packages (torch, PyBullet, rclpy) are imported by the command that needs t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -335,7 +336,7 @@ class Info:
 
 
 Command = Collect | Train | Export | Run | Eval | Demo | Info
-COMMANDS: dict[str, type] = {
+COMMANDS: dict[str, Callable[..., Any]] = {
     "collect": Collect,
     "train": Train,
     "export": Export,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from controller.agent import Agent
 from controller.types import Plan
-from foresee.worlds import CAMERA, observation_of
+from foresee.worlds import CAMERA, core_of, observation_of
 from sim.scripted import scripted_action
 
 
@@ -79,7 +79,7 @@ def run_episode(
     agent.reset(seed)
     agent.set_goal({CAMERA: obs["goal_image"]})
     start_distance_m = float(info["distance_m"])
-    dt_s = world.unwrapped.control_dt_s
+    dt_s = core_of(world).control_dt_s
     plan_ms: list[float] = []
     ended = False
     while not ended:
@@ -110,10 +110,10 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
         policy: ``zero`` does nothing, ``random`` draws uniform actions, ``scripted`` follows a
             hand-written straight line with the simulator's truth.
     """
-    core = world.unwrapped
+    core = core_of(world)
     _, info = world.reset(seed=seed)
     rng = np.random.default_rng(seed)
-    low, high = world.action_space.low, world.action_space.high
+    low, high = core.action_space.low, core.action_space.high
     start_distance_m = float(info["distance_m"])
     assert world.spec is not None
     for _ in range(world.spec.max_episode_steps or 0):

@@ -130,7 +130,9 @@ def _summary(results: list[EpisodeResult]) -> dict[str, Any]:
         "success_rate": successes / n,
         "ci95": [round(v, 4) for v in wilson_interval(successes, n)],
         "n": n,
-        "start_distance_m": {"mean": round(float(np.mean([r.start_distance_m for r in results])), 4)},
+        "start_distance_m": {
+            "mean": round(float(np.mean([r.start_distance_m for r in results])), 4)
+        },
         "final_distance_m": {
             "mean": round(float(final.mean()), 4),
             "median": round(float(np.median(final)), 4),

@@ -88,7 +88,9 @@ def _rate(recording: Recording) -> Fraction:
     return Fraction(round((len(times) - 1) / (times[-1] - times[0])) or 1)
 
 
-def _draw_curve(recording: Recording) -> tuple[Image.Image, NDArray[np.uint8], Callable[[float], int]]:
+def _draw_curve(
+    recording: Recording,
+) -> tuple[Image.Image, NDArray[np.uint8], Callable[[float], int]]:
     """The plot for people, the strip under the video, and the strip's column of a time."""
     plot, _ = _curve(recording, 900, 420)
     strip, column_of = _curve(recording, 2 * _SIDE, _CURVE_HEIGHT)
@@ -125,7 +127,9 @@ def _pictures(
 ) -> Iterator[NDArray[np.uint8]]:
     """One picture for each camera frame: caption, camera beside goal, curve with a cursor."""
     for time_s, image in recording.frames:
-        given = [(number, goal) for number, (at, goal) in enumerate(recording.goals, 1) if at <= time_s]
+        given = [
+            (number, goal) for number, (at, goal) in enumerate(recording.goals, 1) if at <= time_s
+        ]
         number, goal = given[-1] if given else (0, np.zeros_like(image))
         canvas = Image.new("RGB", (2 * _SIDE, _CAPTION_HEIGHT + _SIDE), "white")
         for column, pixels in enumerate((image, goal)):

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from controller.config import load_agent_config
 from foresee.errors import UsageError
 from foresee.statistics import percentiles
-from foresee.worlds import CAMERA, check_fit, make_world
+from foresee.worlds import CAMERA, check_fit, core_of, make_world
 from ros_nodes.client import GraphClient
 from ros_nodes.graph import Graph, GraphError, sim_graph
 from ros_nodes.params import SimParameters
@@ -131,7 +131,7 @@ def _targets(job: GraphRun) -> tuple[list[_Target], str]:
         for seed in range(job.seed, job.seed + job.goals):
             obs, info = world.reset(seed=seed)
             position = np.asarray(info["goal_position_m"], np.float64)
-            radius_m = world.unwrapped.success_radius_m
+            radius_m = core_of(world).success_radius_m
             targets.append(_Target(seed, obs["goal_image"], position, radius_m))
         moved = "block_position_m" if "block_position_m" in info else "tool_position_m"
     finally:

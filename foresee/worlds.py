@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 import sim
 from controller.types import NS_PER_S, ModelSpec, Observation
 from foresee.errors import UsageError, suggest
+from sim.envs.table import TableEnv
 
 CAMERA = "scene"
 
@@ -47,6 +48,13 @@ def make_world(
     )
 
 
+def core_of(world: gymnasium.Env) -> TableEnv:
+    """The environment inside its Gymnasium wrappers, with what foresee needs beside the API."""
+    core = world.unwrapped
+    assert isinstance(core, TableEnv)
+    return core
+
+
 def observation_of(obs: dict[str, NDArray[Any]], time_s: float) -> Observation:
     """The part of an environment's observation that a robot's sensors give, stamped."""
     return Observation(
@@ -62,7 +70,7 @@ def check_fit(spec: ModelSpec, world: gymnasium.Env) -> None:
     Raises:
         UsageError: they do not; says what differs.
     """
-    core = world.unwrapped
+    core = core_of(world)
     env_id = world.spec.id if world.spec else "the environment"
     cameras = {CAMERA: (core.image_size, core.image_size)}
     if dict(spec.cameras) != cameras:

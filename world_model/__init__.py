@@ -1,0 +1,1 @@
+"""Hold camera streams, learn a world model from them, run it."""

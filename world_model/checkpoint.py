@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from world_model.config import TrainConfig, train_config_from_dict
@@ -49,7 +50,9 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Write ``checkpoint.pt`` so that a kill at any moment leaves the old file or the new one."""
     path = folder / FILE_NAME
     partial = path.with_suffix(".partial")
-    values = {field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)}
+    values = {
+        field.name: getattr(checkpoint, field.name) for field in dataclasses.fields(checkpoint)
+    }
     values["config"] = dataclasses.asdict(checkpoint.config)
     with open(partial, "wb") as file:
         torch.save({"format": FORMAT, **values}, file)
@@ -67,7 +70,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     """
     path = folder / FILE_NAME
     if not path.is_file():
-        raise CheckpointError(f"{path}: no checkpoint here; give the --out folder of `foresee train`")
+        raise CheckpointError(
+            f"{path}: no checkpoint here; give the folder of `foresee train --out`"
+        )
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for a damaged file
@@ -81,6 +86,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 def model_from_checkpoint(checkpoint: Checkpoint) -> Jepa:
     """The trained model, in evaluation mode."""
     cameras = {name: (int(h), int(w)) for name, (h, w) in checkpoint.data["cameras"].items()}
-    model = Jepa(checkpoint.config, cameras, Normalization(**checkpoint.normalization))
+    scales = {name: np.array(values) for name, values in checkpoint.normalization.items()}
+    model = Jepa(checkpoint.config, cameras, Normalization(**scales))
     model.load_state_dict(checkpoint.model)
     return model.eval()

@@ -22,7 +22,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        _require(self.width >= 8 and self.width % 8 == 0, "width must be a multiple of 8", self.width)
+        _require(
+            self.width > 0 and self.width % 8 == 0, "width must be a multiple of 8", self.width
+        )
         _require(self.latent_dim >= 2, "latent_dim must be at least 2", self.latent_dim)
 
 

@@ -39,7 +39,9 @@ class CameraEncoder(nn.Module):
         super().__init__()
         height, width = image_size
         if height % 16 or width % 16:
-            raise TrainConfigError(f"image size must be a multiple of 16 pixels, got {width}x{height}")
+            raise TrainConfigError(
+                f"image size must be a multiple of 16 pixels, got {width}x{height}"
+            )
         channels = config.width
         self.stages = nn.Sequential(
             nn.Conv2d(3, channels, 8, stride=4, padding=2),

@@ -181,7 +181,10 @@ def _parity(model: Jepa, folder: Path, cache: Cache, checkpoint: Checkpoint) -> 
     runtime = load_world_model(folder, provider="cpu")
     onnx_latents = np.stack(
         [
-            [runtime.encode({n: v[row, t] for n, v in clips.images.items()}) for t in range(context)]
+            [
+                runtime.encode({n: v[row, t] for n, v in clips.images.items()})
+                for t in range(context)
+            ]
             for row in range(len(starts))
         ]
     )

@@ -49,6 +49,11 @@ class Jepa(nn.Module):
     predicts it, so that limits on future readings can be checked in their own units.
     """
 
+    proprio_mean: Tensor
+    proprio_std: Tensor
+    action_mean: Tensor
+    action_std: Tensor
+
     def __init__(
         self,
         config: TrainConfig,

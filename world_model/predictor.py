@@ -39,11 +39,10 @@ class Predictor(nn.Module):
         latent = latent_shape[0] * latent_shape[1]
         self.inlet = nn.Linear(config.context * (latent + proprio + action), config.hidden)
         self.blocks = nn.Sequential(*(MlpBlock(config.hidden) for _ in range(config.blocks)))
-        self.outlet = nn.Sequential(
-            nn.LayerNorm(config.hidden), nn.SiLU(), nn.Linear(config.hidden, latent + proprio)
-        )
-        nn.init.zeros_(self.outlet[-1].weight)
-        nn.init.zeros_(self.outlet[-1].bias)
+        change = nn.Linear(config.hidden, latent + proprio)
+        nn.init.zeros_(change.weight)
+        nn.init.zeros_(change.bias)
+        self.outlet = nn.Sequential(nn.LayerNorm(config.hidden), nn.SiLU(), change)
 
     def forward(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """One step ahead; proprio and actions are standardised.

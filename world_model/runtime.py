@@ -115,9 +115,7 @@ class OnnxWorldModel:
         return Rollouts(latents[:, context:], proprio[:, context:])
 
 
-def load_world_model(
-    path: Path, provider: Provider = "auto", threads: int = 1
-) -> OnnxWorldModel:
+def load_world_model(path: Path, provider: Provider = "auto", threads: int = 1) -> OnnxWorldModel:
     """Check a bundle, load it and run it once, so that nothing can go wrong later for its sake.
 
     Args:

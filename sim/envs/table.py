@@ -57,6 +57,8 @@ class TableEnv(gymnasium.Env[Any, Any], abc.ABC):
         "render_fps": 10,
     }
     control_dt_s = 0.1
+    success_radius_m: float
+    action_space: gymnasium.spaces.Box
     proprio_names = PROPRIO_NAMES
 
     def __init__(

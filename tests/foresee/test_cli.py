@@ -72,9 +72,7 @@ def test_names_that_do_not_exist(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert "no bundle is shipped" in _refused(capsys, "eval", "--env", "foresee/Nowhere-v0")
 
 
-def test_damaged_bundles(
-    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
-) -> None:
+def test_damaged_bundles(capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path) -> None:
     def copy(name: str) -> Path:
         return Path(shutil.copytree(reach.bundle, tmp_path / name))
 
@@ -95,9 +93,7 @@ def test_damaged_bundles(
     assert "predictor.onnx: missing" in _refused(capsys, "demo", "--bundle", str(missing))
 
 
-def test_damaged_data_sets(
-    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
-) -> None:
+def test_damaged_data_sets(capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path) -> None:
     def spoiled(name: str, pattern: str, keep: float | None) -> Path:
         path = Path(
             shutil.copytree(reach.data, tmp_path / name, ignore=shutil.ignore_patterns(".cache*"))

@@ -33,7 +33,9 @@ def test_each_camera_gives_one_latent_token() -> None:
     clips = _clips()
     latents = _model().encode({name: images[:, 0] for name, images in clips.images.items()})
     assert latents.shape == (8, 2, 16)
-    assert float(latents.std().detach()) == pytest.approx(1.0, abs=0.05)  # the last layer fixes the scale
+    assert float(latents.std().detach()) == pytest.approx(
+        1.0, abs=0.05
+    )  # the last layer fixes the scale
 
 
 def test_a_fresh_predictor_predicts_no_change() -> None:
