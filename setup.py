@@ -1,6 +1,7 @@
 """Packaging of foresee: a pip package and, for machines with ROS 2, an ``ament_python`` package."""
 
 from glob import glob
+from pathlib import Path
 
 from setuptools import find_packages, setup
 
@@ -27,7 +28,7 @@ setup(
     name="foresee",
     version="0.1.0",
     description="Learn a video JEPA world model from robot cameras and plan with it in real time.",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     maintainer="The foresee developers",

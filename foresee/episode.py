@@ -118,7 +118,7 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
     assert world.spec is not None
     for _ in range(world.spec.max_episode_steps or 0):
         if policy == "zero":
-            action = np.zeros_like(low)
+            action = np.zeros(low.shape, np.float32)
         elif policy == "random":
             action = rng.uniform(low, high).astype(np.float32)
         else:

@@ -21,7 +21,7 @@ def is_told(error: Exception) -> bool:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """ " Did you mean …?" when something known is close, else nothing."""
+    """A sentence that asks "Did you mean …?" when something known is close; else nothing."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]}?" if close else ""
 

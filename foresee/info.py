@@ -25,8 +25,8 @@ def describe(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise UsageError(f"{path}: no such folder")
     raise UsageError(
-        f"{path}: neither a bundle (no {MANIFEST}) nor a data set (no meta folder); give the folder "
-        "that `foresee export` or `foresee collect` wrote"
+        f"{path}: neither a bundle (no {MANIFEST}) nor a data set (no meta folder); give the "
+        "folder that `foresee export` or `foresee collect` wrote"
     )
 
 

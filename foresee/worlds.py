@@ -13,6 +13,7 @@ import sim
 from controller.types import NS_PER_S, ModelSpec, Observation
 from foresee.errors import UsageError, suggest
 from sim.envs.table import TableEnv
+from sim.randomization import Randomization
 
 CAMERA = "scene"
 
@@ -20,7 +21,7 @@ CAMERA = "scene"
 def make_world(
     env_id: str,
     image_size: int = 64,
-    randomization: Any = None,
+    randomization: Randomization | None = None,
     max_episode_steps: int | None = None,
 ) -> gymnasium.Env:
     """A foresee environment.
@@ -28,7 +29,7 @@ def make_world(
     Args:
         env_id: such as ``foresee/Reach-v0``.
         image_size: side of the square camera image in pixels.
-        randomization: a `sim.randomization.Randomization`, or nothing.
+        randomization: what varies between episodes, or None.
         max_episode_steps: instead of the registered limit.
 
     Raises:

@@ -1,7 +1,7 @@
 """The exported model folder: what is in it, and proof that it is what it says.
 
-A bundle is ``manifest.json`` beside ``encoder.onnx`` and ``predictor.onnx``. Everything that a robot
-needs to run the model is in it, normalisation included, so that everything outside speaks SI.
+A bundle is ``manifest.json`` beside ``encoder.onnx`` and ``predictor.onnx``. Everything that a
+robot needs to run the model is in it, normalisation included: everything outside speaks SI.
 """
 
 from __future__ import annotations

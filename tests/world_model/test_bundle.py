@@ -132,7 +132,7 @@ def test_export_refuses_what_it_cannot_prove(
     with pytest.raises(ExportError, match="exists already"):
         export(trained, dots, exported)
     monkeypatch.setattr("world_model.export.PARITY_TOLERANCE", 1e-12)
-    with pytest.raises(ExportError, match="ONNX differs from torch by .* was not written"):
+    with pytest.raises(ExportError, match=r"ONNX differs from torch by .* was not written"):
         export(trained, dots, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
