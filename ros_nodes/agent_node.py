@@ -366,7 +366,7 @@ def _answer_wrong_transitions(node: LifecycleNode) -> None:
             response.success = False
             return response
 
-    service.callback = answer
+    service.callback = answer  # type: ignore[assignment]
 
 
 def _level(status: str) -> bytes:

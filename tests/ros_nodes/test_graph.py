@@ -43,6 +43,7 @@ def test_comes_up_and_stands_still_until_it_is_armed(running, world):
     assert running.ready_s < 30
     _, start = world.reset(seed=running.seed)
     running.client.set_goal(world.reset(seed=GOAL_SEED)[0]["goal_image"])
+    assert eventually(lambda: running.client.command_status, 5.0)  # command_node is heard
     time.sleep(1.0)
     assert running.client.plan_status.usable  # it plans …
     assert running.client.command_rate_hz() == 0.0  # … and nothing is sent
