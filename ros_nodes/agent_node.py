@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -23,7 +23,6 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState
-from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
@@ -37,11 +36,11 @@ from ros_nodes import qos
 from ros_nodes.convert import (
     action_axes,
     diagnostics,
-    image_to_array,
     plan_to_trajectory,
     stamp_to_ns,
     twist_to_velocity,
 )
+from ros_nodes.latest_images import ImageSet, LatestImages
 from ros_nodes.params import AgentParameters, declare_parameters
 from ros_nodes.process import run_node
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
@@ -49,14 +48,6 @@ from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
-
-
-@dataclass(frozen=True)
-class _Picture:
-    """One camera's image ``(H, W, 3)`` uint8 and when it was captured."""
-
-    stamp_ns: int
-    pixels: NDArray[np.uint8]
 
 
 class AgentNode(LifecycleNode):
@@ -74,13 +65,7 @@ class AgentNode(LifecycleNode):
         self._axes: list[int] = []
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
-        self._stop = threading.Event()
-        # Guards what the executor hands to the planning thread; notified on every new frame.
-        self._arrived = threading.Condition()
-        self._frames: dict[str, _Picture] = {}
-        self._goals: dict[str, _Picture] = {}
-        self._new_frame = False
-        self._new_goal = False
+        self._latest = LatestImages((), 0)
         self._goal_stamp_ns = 0
         self._joints: ReadingBuffer[JointState] = ReadingBuffer()
         self._poses: ReadingBuffer[PoseStamped] = ReadingBuffer()
@@ -128,7 +113,7 @@ class AgentNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start planning."""
         result = super().on_activate(state)
-        self._stop.clear()
+        self._latest.open()
         self._thread = threading.Thread(target=self._plan_forever, name="planning", daemon=True)
         self._thread.start()
         return result
@@ -144,7 +129,6 @@ class AgentNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._subscribed = []
         self._model = self._agent = None
-        self._frames, self._goals = {}, {}
         self._applied.clear()
         return super().on_cleanup(state)
 
@@ -164,6 +148,7 @@ class AgentNode(LifecycleNode):
         config = replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
         model = load_world_model(Path(given.bundle), cast(Provider, given.provider), given.threads)
         self._axes = list(action_axes(model.spec.action_names))
+        self._latest = LatestImages(model.spec.cameras, self._max_skew_ns)
         self._agent = Agent(model, config)
         self._config = config
         self._model = model
@@ -183,10 +168,16 @@ class AgentNode(LifecycleNode):
         for camera in self._model.spec.cameras:
 
             def on_goal(message: Image, camera: str = camera) -> None:
-                self._take(self._goals, camera, message, is_goal=True)
+                try:
+                    self._latest.put_goal(camera, message)
+                except ValueError as error:
+                    self._warn(f"goal image of {camera!r} dropped: {error}")
 
             def on_frame(message: Image, camera: str = camera) -> None:
-                self._take(self._frames, camera, message, is_goal=False)
+                try:
+                    self._latest.put_frame(camera, message)
+                except ValueError as error:
+                    self._warn(f"frame of {camera!r} dropped: {error}")
 
             self._subscribed += [
                 self.create_subscription(Image, f"{camera}/goal_image", on_goal, qos.LATCHED),
@@ -196,9 +187,7 @@ class AgentNode(LifecycleNode):
     def _end_planning(self) -> None:
         if self._thread is None:
             return
-        self._stop.set()
-        with self._arrived:
-            self._arrived.notify()
+        self._latest.close()
         self._thread.join(5.0)
         self._thread = None
         self._publish_stop()
@@ -216,26 +205,6 @@ class AgentNode(LifecycleNode):
         if np.isfinite(action).all():
             self._applied.append(AppliedCommand(stamp_to_ns(message.header.stamp), action))
 
-    def _take(
-        self, pictures: dict[str, _Picture], camera: str, message: Image, is_goal: bool
-    ) -> None:
-        """Keep the newest image of a camera; wake the planner when all cameras have one."""
-        try:
-            pixels = image_to_array(message)
-        except ValueError as error:
-            self._warn(f"{'goal' if is_goal else 'frame'} of camera {camera!r} dropped: {error}")
-            return
-        assert self._model is not None
-        with self._arrived:
-            pictures[camera] = _Picture(stamp_to_ns(message.header.stamp), pixels)
-            stamps = [picture.stamp_ns for picture in pictures.values()]
-            complete = len(pictures) == len(self._model.spec.cameras)
-            if is_goal:
-                self._new_goal |= complete
-            elif complete and max(stamps) - min(stamps) <= self._max_skew_ns:
-                self._new_frame = True
-                self._arrived.notify()
-
     def _publish_diagnostics(self) -> None:
         step_ms = 1e3 * np.array(self._step_s or [0.0])
         values: dict[str, object] = {
@@ -251,37 +220,32 @@ class AgentNode(LifecycleNode):
     # Planning thread
 
     def _plan_forever(self) -> None:
-        while True:
-            with self._arrived:
-                self._arrived.wait_for(lambda: self._new_frame or self._stop.is_set())
-                if self._stop.is_set():
-                    return
-                frames, self._new_frame = dict(self._frames), False
-                goals = dict(self._goals) if self._new_goal else None
-                self._new_goal = False
-            if goals is not None:
-                self._set_goal(goals)
+        while (arrived := self._latest.wait()) is not None:
+            frames, goal = arrived
+            if goal is not None:
+                self._set_goal(goal)
             try:
                 self._plan_from(frames)
             except ValueError as error:
-                self._no_plan(frames, "BAD_OBSERVATION", str(error))
+                self._no_plan(frames.stamp_ns, "BAD_OBSERVATION", str(error))
             except Exception as error:  # a failing model must stop the robot, not the thread
-                self._no_plan(frames, "MODEL_FAILED", f"{type(error).__name__}: {error}")
+                reason = f"{type(error).__name__}: {error}"
+                self._no_plan(frames.stamp_ns, "MODEL_FAILED", reason)
 
-    def _set_goal(self, goals: dict[str, _Picture]) -> None:
+    def _set_goal(self, goal: ImageSet) -> None:
         assert self._agent is not None
         try:
-            self._agent.set_goal({camera: p.pixels for camera, p in goals.items()}, "topic")
-            self._goal_stamp_ns = max(picture.stamp_ns for picture in goals.values())
+            self._agent.set_goal(goal.images, "topic")
+            self._goal_stamp_ns = goal.stamp_ns
         except Exception as error:
             self._warn(f"goal dropped: {error}")
 
-    def _plan_from(self, frames: dict[str, _Picture]) -> None:
+    def _plan_from(self, frames: ImageSet) -> None:
         assert self._agent is not None
         assert self._model is not None
         agent, spec = self._agent, self._model.spec
         begin_s = time.monotonic()
-        stamp_ns = min(picture.stamp_ns for picture in frames.values())
+        stamp_ns = frames.stamp_ns
         if agent.state.frames and stamp_ns < agent.state.frames[-1].stamp_ns:
             self._warn("the clock of the frames went back: memory is emptied, the goal kept")
             fresh = agent.initial_state(self._config.seed)
@@ -292,10 +256,9 @@ class AgentNode(LifecycleNode):
             self._joints.nearest(stamp_ns, self._max_skew_ns),
             self._poses.nearest(stamp_ns, self._max_skew_ns),
         )
-        images = {camera: picture.pixels for camera, picture in frames.items()}
         applied = [self._applied.popleft() for _ in range(len(self._applied))]
         now_ns = self.get_clock().now().nanoseconds
-        plan = agent.step(Observation(stamp_ns, images, proprio), applied, now_ns)
+        plan = agent.step(Observation(stamp_ns, frames.images, proprio), applied, now_ns)
         self._plan_publisher.publish(
             plan_to_trajectory(plan, spec.action_names, self._given.base_frame)
         )
@@ -323,8 +286,7 @@ class AgentNode(LifecycleNode):
         message = diagnostics(end_ns, self.get_name(), self._status, values, level)
         self._status_publisher.publish(message)
 
-    def _no_plan(self, frames: dict[str, _Picture], status: str, reason: str) -> None:
-        stamp_ns = min(picture.stamp_ns for picture in frames.values())
+    def _no_plan(self, stamp_ns: int, status: str, reason: str) -> None:
         self._publish_stop()
         self._status = status
         self._warn(f"no plan: {reason}")

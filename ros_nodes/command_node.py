@@ -81,7 +81,7 @@ class CommandNode(Node):
         self._thread = threading.Thread(target=self._tick_forever, name="ticks", daemon=True)
 
         self._commands = self.create_publisher(
-            TwistStamped, "servo_node/delta_twist_cmds", qos.COMMAND
+            TwistStamped, "servo_node/delta_twist_cmds", qos.COMMAND_LOG
         )
         self._status = self.create_publisher(DiagnosticArray, "~/status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)

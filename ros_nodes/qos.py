@@ -32,7 +32,9 @@ COMMAND = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 
-# The command stream as seen by those who remember what was applied: none may be missed.
+# The command stream as it is sent, and as those take it who remember what was applied: none may be
+# missed. A robot subscribes with COMMAND; a publisher with depth 1 would drop what a slow logger has
+# not acknowledged yet.
 COMMAND_LOG = QoSProfile(
     history=_KEEP_LAST,
     depth=50,

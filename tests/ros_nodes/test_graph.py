@@ -159,8 +159,9 @@ def _check_bag(path):
     assert np.isfinite(speeds).all()
     assert (np.diff(stamps_s) > 0).all()
     assert np.abs(speeds).max() <= 0.25 + 1e-9
-    # 5 m/s² over at most max_step_s = 2 ticks = 0.02 s.
-    assert np.abs(np.diff(speeds, axis=0)).max() <= 0.1 + 1e-9
+    # 5 m/s² over the time since the command before; stamps are taken up to 5 ms after the tick.
+    changes = np.abs(np.diff(speeds, axis=0)).max(axis=1)
+    assert (changes <= 5.0 * (np.diff(stamps_s) + 0.005)).all()
     np.testing.assert_array_equal(speeds[-1], 0.0)
 
 

@@ -1,0 +1,108 @@
+"""The newest camera frames and goal images, handed from the executor's thread to the planner's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+
+from ros_nodes.convert import image_to_array, stamp_to_ns
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """One image of every camera.
+
+    Attributes:
+        stamp_ns: capture time of the oldest of them.
+        images: camera name to ``(H, W, 3)`` uint8 RGB.
+    """
+
+    stamp_ns: int
+    images: Mapping[str, NDArray[np.uint8]]
+
+
+class LatestImages:
+    """Keeps only the newest images; a planner that is late skips frames and never queues them.
+
+    `put_frame` and `put_goal` are called by one thread, `wait` by another, `close` by any.
+    """
+
+    def __init__(self, cameras: Collection[str], max_skew_ns: int) -> None:
+        """Start empty and open.
+
+        Args:
+            cameras: names; a set is complete when each of them has an image.
+            max_skew_ns: frames further apart than this are not one observation.
+        """
+        self._cameras = frozenset(cameras)
+        self._max_skew_ns = max_skew_ns
+        self._changed = threading.Condition()
+        self._frames: dict[str, tuple[int, NDArray[np.uint8]]] = {}
+        self._goals: dict[str, tuple[int, NDArray[np.uint8]]] = {}
+        self._new_frame = False
+        self._new_goal = False
+        self._closed = False
+
+    def put_frame(self, camera: str, message: Image) -> None:
+        """Take in a camera frame; wakes `wait` when the set is complete.
+
+        Raises:
+            ValueError: the message does not hold what it says; nothing changes then.
+        """
+        taken = stamp_to_ns(message.header.stamp), image_to_array(message)
+        with self._changed:
+            self._frames[camera] = taken
+            stamps = [stamp_ns for stamp_ns, _ in self._frames.values()]
+            together = max(stamps) - min(stamps) <= self._max_skew_ns
+            if together and self._frames.keys() == self._cameras:
+                self._new_frame = True
+                self._changed.notify()
+
+    def put_goal(self, camera: str, message: Image) -> None:
+        """Take in a goal image; it goes out with the next frames.
+
+        Raises:
+            ValueError: the message does not hold what it says; nothing changes then.
+        """
+        taken = stamp_to_ns(message.header.stamp), image_to_array(message)
+        with self._changed:
+            self._goals[camera] = taken
+            self._new_goal = self._goals.keys() == self._cameras
+
+    def wait(self) -> tuple[ImageSet, ImageSet | None] | None:
+        """Wait for frames that `wait` has not given yet.
+
+        Returns:
+            the frames, and the goal if it is new; ``None`` when closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._new_frame or self._closed)
+            if self._closed:
+                return None
+            goal = _image_set(self._goals) if self._new_goal else None
+            self._new_frame = self._new_goal = False
+            return _image_set(self._frames), goal
+
+    def open(self) -> None:
+        """Let `wait` wait again. The last goal, if any, counts as new."""
+        with self._changed:
+            self._closed = False
+            self._new_goal = self._goals.keys() == self._cameras
+
+    def close(self) -> None:
+        """Let `wait` return ``None`` from now on."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+def _image_set(taken: Mapping[str, tuple[int, NDArray[np.uint8]]]) -> ImageSet:
+    return ImageSet(
+        stamp_ns=min(stamp_ns for stamp_ns, _ in taken.values()),
+        images={camera: pixels for camera, (_, pixels) in taken.items()},
+    )
