@@ -33,8 +33,8 @@ COMMAND = QoSProfile(
 )
 
 # The command stream as it is sent, and as those take it who remember what was applied: none may be
-# missed. A robot subscribes with COMMAND; a publisher with depth 1 would drop what a slow logger has
-# not acknowledged yet.
+# missed. A robot subscribes with COMMAND; a publisher with depth 1 would drop what a slow logger
+# has not acknowledged yet.
 COMMAND_LOG = QoSProfile(
     history=_KEEP_LAST,
     depth=50,
