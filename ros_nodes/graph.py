@@ -254,7 +254,6 @@ def sim_graph(
         command: limits; the defaults fit the simulated Panda.
         agent_config: YAML file of the agent; ``None`` for the defaults.
         provider: where the model runs: "auto", "cuda" or "cpu".
-        provider: where the model runs, "auto", "cuda" or "cpu".
         threads: CPU threads of the model.
         record: whether to record a bag.
         domain_id: ROS domain; ``None`` for a random free one.
@@ -266,7 +265,6 @@ def sim_graph(
             AgentParameters(
                 bundle=str(bundle.resolve()),
                 agent_config="" if agent_config is None else str(agent_config.resolve()),
-                provider=provider,
                 provider=provider,
                 threads=threads,
             ),
