@@ -7,6 +7,7 @@ Heavy packages (torch, PyBullet, rclpy) are imported by the command that needs t
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -204,6 +205,8 @@ class Run:
         from foresee.report import table
 
         print(table(summary))
+        if summary.get("failed"):
+            print(f"foresee: the graph failed: {summary['failure']}", file=sys.stderr)
 
 
 @dataclass
@@ -310,6 +313,8 @@ class Demo:
         from foresee.report import table
 
         print(table(summary))
+        if summary["failed"]:
+            print(f"foresee: the graph failed: {summary['failure']}", file=sys.stderr)
         print(f"video, plot, bag and summary: {summary['out']}")
 
 
