@@ -2,8 +2,8 @@
 
 lerobot pins an older torch than ours, so it lives in an environment of its own::
 
-    python -m venv /tmp/lerobot && /tmp/lerobot/bin/pip install lerobot
-    PYTHONPATH=. HF_HUB_OFFLINE=1 /tmp/lerobot/bin/python benchmarks/lerobot_load.py runs/data
+    python -m venv lerobot-env && lerobot-env/bin/pip install lerobot
+    PYTHONPATH=. HF_HUB_OFFLINE=1 lerobot-env/bin/python benchmarks/lerobot_load.py runs/data
 
 Exit status 0 when every compared frame agrees: numbers exactly, images to one level of 255.
 """

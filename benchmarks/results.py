@@ -1,0 +1,141 @@
+"""Make the figures of docs/results.md: run the commands, keep their JSON, write the page.
+
+    python -m benchmarks.results                 # everything, about 40 minutes on two cores
+    python -m benchmarks.results --only reach    # one part; the page is made of all JSON there is
+
+Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
+each with the shipped bundles).
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "results.md"
+EVALUATE = "foresee eval --episodes 100 --seed 10000"
+COMMANDS = {
+    "scratch": "foresee demo --scratch",
+    "demo": "foresee demo",
+    "reach": f"{EVALUATE} --env foresee/Reach-v0",
+    "push": f"{EVALUATE} --env foresee/Push-v0",
+}
+
+
+@dataclass
+class Results:
+    """Run the measurements and write docs/results.md."""
+
+    only: tuple[str, ...] = tuple(COMMANDS)
+    """Which parts to run: scratch, demo, reach, push."""
+    folder: Path = ROOT / "runs" / "results"
+    """Where the JSON summaries are kept."""
+
+
+def main() -> int:
+    """Run the parts that were asked for, then write the page from every summary there is."""
+    job = tyro.cli(Results, description=__doc__)
+    if unknown := set(job.only) - set(COMMANDS):
+        print(f"results: unknown part {sorted(unknown)}; there are {list(COMMANDS)}")
+        return 2
+    job.folder.mkdir(parents=True, exist_ok=True)
+    for name in job.only:
+        words = COMMANDS[name].split()[1:]
+        command = [sys.executable, "-m", "foresee.cli", *words]
+        print(f"$ {COMMANDS[name]}", flush=True)
+        subprocess.run([*command, "--json", str(job.folder / f"{name}.json")], check=True)
+    found = {
+        name: json.loads(path.read_text())
+        for name in COMMANDS
+        if (path := job.folder / f"{name}.json").is_file()
+    }
+    PAGE.write_text(page(found))
+    print(f"wrote {PAGE.relative_to(ROOT)} from {', '.join(found)}")
+    return 0
+
+
+def page(found: dict[str, dict[str, Any]]) -> str:
+    """The page in Markdown, from the summaries by part."""
+    parts = [
+        "# Results\n",
+        "Written by `python -m benchmarks.results`, which runs each command shown. "
+        f"Machine: {platform.machine()}, {found_cpus(found)} CPU cores, no GPU. Success is judged "
+        "by the simulator's truth, which no agent is given. Intervals are Wilson's, 95 %.\n",
+    ]
+    for name, title in (("reach", "Reach-v0"), ("push", "Push-v0")):
+        if name in found:
+            parts.append(_evaluation(title, COMMANDS[name], found[name]))
+    for name, title in (("demo", "The demo in real time"), ("scratch", "From scratch")):
+        if name in found:
+            parts.append(_demo(title, COMMANDS[name], found[name]))
+    return "\n".join(parts)
+
+
+def found_cpus(found: dict[str, dict[str, Any]]) -> str:
+    """Cores of the machine the evaluations ran on."""
+    counts = {str(s["cpu_count"]) for s in found.values() if "cpu_count" in s}
+    return " or ".join(sorted(counts)) or "unknown"
+
+
+def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:
+    rows = {"foresee": summary, **{f"floor: {k}": v for k, v in summary["floors"].items()}}
+    lines = [
+        f"## {title}\n",
+        f"`{command}` (seeds {summary['seed']} to {summary['seed'] + summary['n'] - 1}, not in the "
+        f"training data; bundle trained on {summary['trained_on_frames']} frames)\n",
+        "| | success | 95 % interval | n | start distance | final: median | p95 | max |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        low, high = row["ci95"]
+        final = row["final_distance_m"]
+        lines.append(
+            f"| {name} | {row['success_rate']:.0%} | {low:.1%} – {high:.1%} | {row['n']} | "
+            f"{100 * row['start_distance_m']['mean']:.1f} cm | {100 * final['median']:.1f} cm | "
+            f"{100 * final['p95']:.1f} cm | {100 * final['max']:.1f} cm |"
+        )
+    plan, planner = summary["plan_ms"], summary["agent"]["planner"]
+    lines.append(
+        f"\nA plan takes {plan['p50']:.1f} ms (p95 {plan['p95']:.1f}, p99 {plan['p99']:.1f}) on "
+        f"one thread, two side by side: {planner['method'].upper()}, {planner['samples']} "
+        f"samples × {planner['horizon']} steps × {planner['iterations']} iterations. "
+        f"Bundle manifest {summary['manifest_sha256'][:12]}. Wall time {summary['wall_s']:.0f} s.\n"
+    )
+    return "\n".join(lines)
+
+
+def _demo(title: str, command: str, summary: dict[str, Any]) -> str:
+    lines = [
+        f"## {title}\n",
+        f"`{command}`: sim, rendering, agent, command node and recorder as processes, real time.\n",
+        "| goal | start | end | plans/s | plan p50 | plan p99 | frame to plan p99 | commands/s |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for number, goal in enumerate(summary["goals"], 1):
+        lines.append(
+            f"| {number} | {100 * goal['start_distance_m']:.1f} cm | "
+            f"{100 * goal['final_distance_m']:.1f} cm | {goal['plan_hz']:.1f} | "
+            f"{goal['plan_ms']['p50']:.0f} ms | {goal['plan_ms']['p99']:.0f} ms | "
+            f"{goal['latency_ms']['p99']:.0f} ms | {goal['command_hz']:.0f} |"
+        )
+    lines.append(f"\nWall time {summary['wall_s']:.0f} s after installation.")
+    if made := summary.get("scratch"):
+        lines.append(
+            f"Of that: {made['frames']} frames collected in {made['collect_s']:.0f} s, trained in "
+            f"{made['train_s']:.0f} s ({made['data_wait_share']:.1%} of it waiting for data), "
+            f"exported in {made['export_s']:.0f} s. Held-out rollout error "
+            f"{made['validation']['rollout_ratio']:.3f} × copy-last."
+        )
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
