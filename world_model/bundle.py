@@ -178,8 +178,12 @@ def _spec(manifest: dict[str, Any]) -> ModelSpec:
     )
     if not spec.cameras or not spec.action_names:
         raise ValueError("a bundle needs at least one camera and one action")
-    if not (np.isfinite(spec.action_low) & (spec.action_low < spec.action_high)).all():
+    limits = np.stack([spec.action_low, spec.action_high])
+    if not np.isfinite(limits).all() or not (limits[0] < limits[1]).all():
         raise ValueError("action limits must be finite with low < high")
+    for name, camera in manifest["cameras"].items():
+        if (camera["colour"], camera["dtype"]) != ("RGB", "uint8"):
+            raise ValueError(f"camera {name}: images must be RGB uint8")
     if not 0 < spec.model_dt_s < 60 or spec.context < 1:
         raise ValueError("model_dt_s must lie in (0, 60) and context be at least 1")
     return spec

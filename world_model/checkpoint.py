@@ -79,8 +79,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: damaged checkpoint ({error}); train again") from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: not a foresee checkpoint of format {FORMAT}; train again")
-    values["config"] = train_config_from_dict(values["config"])
-    return Checkpoint(**values)
+    try:
+        values["config"] = train_config_from_dict(values["config"])
+        return Checkpoint(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: written by another version of foresee ({error}); train again"
+        ) from error
 
 
 def model_from_checkpoint(checkpoint: Checkpoint) -> Jepa:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -13,7 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from world_model.bundle import ENCODER, PREDICTOR, Bundle, ModelSpec, open_bundle, write_manifest
+from world_model.bundle import (
+    ENCODER,
+    MANIFEST,
+    PREDICTOR,
+    Bundle,
+    ModelSpec,
+    open_bundle,
+    write_manifest,
+)
 from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
 from world_model.data.cache import Cache, build_cache, split_episodes
 from world_model.jepa import Jepa
@@ -59,11 +68,13 @@ def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bund
         DatasetError: the data set cannot be read.
         ExportError: the largest difference between torch and ONNX Runtime on held-out data is over
             `PARITY_TOLERANCE`, the data set is not the one of the run, or ``out`` exists and
-            ``overwrite`` is not set.
+            ``overwrite`` is not set or it is not a bundle.
     """
     checkpoint = load_checkpoint(run)
     if out.exists() and not overwrite:
         raise ExportError(f"{out}: exists already; choose another --out or add --overwrite")
+    if out.exists() and not (out / MANIFEST).is_file():
+        raise ExportError(f"{out}: not a bundle, so it is not replaced; choose another --out")
     model = model_from_checkpoint(checkpoint)
     cache = build_cache(dataset)
     if cache.dataset_hash != checkpoint.data["dataset_hash"]:
@@ -153,6 +164,8 @@ def _export(
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
 ) -> None:
+    # It would tell the user that torchvision is not there, which nothing here needs.
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own deprecations; parity is checked below
         torch.onnx.export(
@@ -201,7 +214,7 @@ def _parity(model: Jepa, folder: Path, cache: Cache, checkpoint: Checkpoint) -> 
         "predictor_latent": float(np.abs(onnx_next[0] - next_latent.numpy()).max()),
         "predictor_proprio": float(np.abs(onnx_next[1] - next_proprio.numpy()).max()),
     }
-    worst = max(error.values())
+    worst = float(np.max(list(error.values())))  # a NaN wins, as it does not with the built-in max
     if not worst <= PARITY_TOLERANCE:
         raise ExportError(
             f"ONNX differs from torch by {worst:.2e} on held-out data, more than "

@@ -132,6 +132,12 @@ def load_world_model(path: Path, provider: Provider = "auto", threads: int = 1) 
     encoder = _session(bundle.path / ENCODER, providers, threads)
     predictor = _session(bundle.path / PREDICTOR, providers, threads)
     model = OnnxWorldModel(bundle.spec, encoder, predictor)
+    # ONNX Runtime falls back to the CPU when the libraries of a provider cannot be loaded.
+    if provider not in ("auto", model.provider):
+        raise ProviderError(
+            f"provider {provider!r} could not be started, ONNX Runtime took {model.provider!r}; "
+            "check the driver and its libraries or use --provider cpu"
+        )
     _warm_up(model, bundle.path)
     return model
 
@@ -185,8 +191,8 @@ def _warm_up(model: OnnxWorldModel, path: Path) -> None:
             np.zeros((spec.context - 1, len(spec.action_names)), np.float32),
         )
         rollouts = model.rollout(state, np.zeros((2, 2, len(spec.action_names)), np.float32))
-        if not np.isfinite(rollouts.latents).all():
-            raise ValueError("predictor gives non-finite latents")
+        if not all(np.isfinite(part).all() for part in rollouts):
+            raise ValueError("predictor gives numbers that are not finite")
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise BundleError(

@@ -26,10 +26,15 @@ from world_model.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from world_model.config import TrainConfig, TrainConfigError
+from world_model.config import TrainConfig
 from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.interrupt import HeldInterrupt
 from world_model.jepa import Clips, Jepa, Normalization
-from world_model.probe import alarms, validate
+from world_model.probe import HORIZON, alarms, validate
+
+
+class DivergedError(RuntimeError):
+    """Loss or gradient stopped being finite; the last checkpoint is from before that."""
 
 
 @dataclass(frozen=True)
@@ -60,21 +65,22 @@ class TrainResult:
 def train(
     dataset: Path, out: Path, config: TrainConfig, resume: bool = False, progress: bool = True
 ) -> TrainResult:
-    """Train until ``config.steps``; Ctrl-C saves a checkpoint and returns.
+    """Train until ``config.steps``; Ctrl-C ends after the step, saves a checkpoint and returns.
 
     Args:
         dataset: LeRobotDataset v3 folder.
         out: folder for checkpoint and curves.
-        config: settings; with ``resume`` those of the checkpoint are used and only ``steps`` may
-            not differ.
+        config: settings; with ``resume`` they must be those the run began with.
         resume: go on from the checkpoint in ``out``. The losses are those of a run that was never
             interrupted: clips and projections are drawn from (seed, step) alone.
         progress: show a progress bar.
 
     Raises:
         DatasetError: the data set cannot be read.
+            Or its episodes are shorter than a training clip or a rollout to be judged.
         CheckpointError: ``out`` holds a checkpoint already, or none to resume from, or one of
-            another data set.
+            another data set or with other settings.
+        DivergedError: the loss or its gradient is no longer finite.
     """
     began = time.monotonic()
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
@@ -88,11 +94,7 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
     starts = cache.clip_starts(config.clip_length, fit)
-    if len(starts) == 0:
-        raise TrainConfigError(
-            f"{dataset}: no episode has {config.clip_length} frames, the length of one training "
-            "clip (context + rollout_steps); record longer episodes or lower rollout_steps"
-        )
+    cache.clip_starts(config.predictor.context + HORIZON, held_out)  # too short: say so now
 
     torch.manual_seed(config.seed)
     normalization = _normalization(cache, fit)
@@ -122,31 +124,31 @@ def train(
 
     waited_s, loop_began = 0.0, time.monotonic()
     bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=not progress)
-    with SummaryWriter(out / "tensorboard", purge_step=step) as writer, bar:
-        try:
-            while step < config.steps:
-                fetch_began = time.monotonic()
-                clips = draw_clips(cache, starts, config, step)
-                waited_s += time.monotonic() - fetch_began
-                losses = _optimize(model, optimizer, clips, config, step)
-                step += 1
-                bar.update()
-                if step % 20 == 0:
-                    for name, value in losses.items():
-                        writer.add_scalar(f"loss/{name}", value, step)
-                    bar.set_postfix(
-                        loss=f"{losses['total']:.3f}", predict=f"{losses['prediction']:.4f}"
-                    )
-                _append_losses(out, step, losses)
-                if step % config.validate_every == 0 or step == config.steps:
-                    report = {"step": step, **validate(model, cache, fit, held_out, config.seed)}
-                    history.append(report)
-                    _log_validation(writer, report, _latent_width(model), bar)
-                if step % config.checkpoint_every == 0 or step == config.steps:
-                    save()
-        except KeyboardInterrupt:
+    tensorboard = SummaryWriter(out / "tensorboard", purge_step=step + 1)
+    with tensorboard as writer, bar, HeldInterrupt() as interrupt:
+        while step < config.steps and not interrupt.requested:
+            fetch_began = time.monotonic()
+            clips = draw_clips(cache, starts, config, step)
+            waited_s += time.monotonic() - fetch_began
+            losses = _optimize(model, optimizer, clips, config, step)
+            step += 1
+            bar.update()
+            if step % 20 == 0:
+                for name, value in losses.items():
+                    writer.add_scalar(f"loss/{name}", value, step)
+                bar.set_postfix(
+                    loss=f"{losses['total']:.3f}", predict=f"{losses['prediction']:.4f}"
+                )
+            _append_losses(out, step, losses)
+            if step % config.validate_every == 0 or step == config.steps:
+                report = {"step": step, **validate(model, cache, fit, held_out, config.seed)}
+                history.append(report)
+                _log_validation(writer, report, _latent_width(model), bar)
+            if step % config.checkpoint_every == 0 or step == config.steps:
+                save()
+        if step < config.steps:
             save()
-            tqdm.write(f"interrupted at step {step}; `--resume` goes on from here")
+            bar.write(f"interrupted at step {step}; the same command with --resume goes on")
     last = history[-1] if history else {}
     result = TrainResult(
         out=out,
@@ -213,13 +215,15 @@ def _optimize(
     terms: dict[str, Tensor] = model.energy(clips, generator)
     optimizer.zero_grad(set_to_none=True)
     terms["total"].backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip)
-    optimizer.step()
+    norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.gradient_clip))
     losses = {name: float(value.detach()) for name, value in terms.items()}
-    if not math.isfinite(losses["total"]):
-        raise FloatingPointError(
-            f"the loss became {losses['total']} at step {step}; lower learning_rate"
+    # Before the weights are touched, so that no checkpoint can hold what is not finite.
+    if not math.isfinite(losses["total"]) or not math.isfinite(norm):
+        raise DivergedError(
+            f"the loss is {losses['total']} and its gradient {norm} at step {step}; start again "
+            "with a lower learning_rate"
         )
+    optimizer.step()
     return losses
 
 

@@ -16,10 +16,16 @@ import torch
 from dots import SIZE, SMALL, moving_dot
 
 from controller.types import ModelState
-from world_model.bundle import BundleError, open_bundle, sha256
+from world_model.bundle import BundleError, ModelSpec, open_bundle, sha256, write_manifest
 from world_model.checkpoint import load_checkpoint, model_from_checkpoint
-from world_model.export import PARITY_TOLERANCE, ExportError, export
-from world_model.runtime import ProviderError, choose_providers, load_world_model
+from world_model.export import PARITY_TOLERANCE, ExportError, _write_networks, export
+from world_model.jepa import Jepa, Normalization
+from world_model.runtime import (
+    OnnxWorldModel,
+    ProviderError,
+    choose_providers,
+    load_world_model,
+)
 
 
 def test_manifest_says_what_the_data_set_and_the_model_are(exported: Path) -> None:
@@ -109,6 +115,8 @@ def _swap_networks(path: Path) -> None:
         (lambda p: _edit(p, lambda m: m.update(format_version=99)), "format version 99"),
         (lambda p: _edit(p, lambda m: m.pop("context")), "missing or malformed field .*context"),
         (lambda p: _edit(p, lambda m: m.update(model_dt_s=-1)), "model_dt_s must lie"),
+        (lambda p: _edit(p, lambda m: m["action"][0].update(high=np.inf)), "limits must be finite"),
+        (lambda p: _edit(p, lambda m: m["cameras"]["scene"].update(colour="BGR")), "must be RGB"),
         (lambda p: (p / "encoder.onnx").unlink(), "encoder.onnx: missing from the bundle"),
         (lambda p: (p / "predictor.onnx").write_bytes(b"x"), "predictor.onnx: its hash differs"),
         (_wrong_width, r"do not fit the manifest \(encoder gives \(1, 16\)"),
@@ -135,6 +143,41 @@ def test_export_refuses_what_it_cannot_prove(
     with pytest.raises(ExportError, match=r"ONNX differs from torch by .* was not written"):
         export(trained, dots, tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(ExportError, match="not a bundle, so it is not replaced"):
+        export(trained, dots, tmp_path / "photos", overwrite=True)
+
+
+def test_export_refuses_a_network_that_gives_nan(
+    trained: Path, dots: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = OnnxWorldModel.predict
+
+    def broken(self: OnnxWorldModel, *inputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        latent, proprio = predict(self, *inputs)
+        return latent, proprio if len(proprio) == 2 else proprio * np.nan  # 2: the warm-up
+
+    monkeypatch.setattr(OnnxWorldModel, "predict", broken)
+    with pytest.raises(ExportError, match="ONNX differs from torch by nan"):
+        export(trained, dots, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_of_two_cameras_keeps_them_apart(tmp_path: Path) -> None:
+    cameras = {"left": (32, 32), "wrist": (32, 48)}
+    scale = Normalization(np.zeros(2), np.ones(2), np.zeros(1), np.ones(1))
+    torch.manual_seed(0)
+    model = Jepa(SMALL, cameras, scale).eval()
+    limit = np.ones(1, np.float32)
+    spec = ModelSpec(cameras, ("a", "b"), ("tool.vx",), -limit, limit, 0.1, 2, model.latent_shape)
+    _write_networks(model, spec, tmp_path)
+    write_manifest(tmp_path, spec, {})
+    rng = np.random.default_rng(0)
+    images = {n: rng.integers(0, 256, (*size, 3), np.uint8) for n, size in cameras.items()}
+    latent = load_world_model(tmp_path, "cpu").encode(dict(reversed(images.items())))
+    expected = model.encode({name: torch.from_numpy(v[None]) for name, v in images.items()})
+    assert latent.shape == (2, 16)
+    np.testing.assert_allclose(latent, expected[0].detach().numpy(), atol=PARITY_TOLERANCE)
 
 
 def test_a_provider_that_is_not_there_is_told() -> None:
@@ -144,3 +187,11 @@ def test_a_provider_that_is_not_there_is_told() -> None:
     else:
         with pytest.raises(ProviderError, match="provider 'cuda' is not available"):
             choose_providers("cuda")
+
+
+def test_a_provider_that_silently_falls_back_is_not_taken_for_the_one_asked_for(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("world_model.runtime.choose_providers", lambda _: ["CPUExecutionProvider"])
+    with pytest.raises(ProviderError, match="'cuda' could not be started, ONNX Runtime took 'cpu'"):
+        load_world_model(exported, provider="cuda")

@@ -11,12 +11,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from dots import SMALL
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from world_model.checkpoint import CheckpointError, load_checkpoint
-from world_model.config import LossConfig, TrainConfigError
+from world_model.config import LossConfig
+from world_model.data.dataset import DatasetError
+from world_model.interrupt import HeldInterrupt
 from world_model.probe import alarms
-from world_model.train import read_losses, train
+from world_model.train import DivergedError, read_losses, train
 
 
 def test_training_learns_how_the_dot_answers_the_action(trained: Path) -> None:
@@ -45,10 +49,11 @@ def test_the_alarms_tell_when_nothing_keeps_the_latent_from_collapsing() -> None
     assert not alarms({"std_mean": 1.0, "effective_rank": 20.0, "rollout_ratio": 0.4}, 64)
 
 
-def test_resuming_after_a_kill_gives_the_losses_of_an_uninterrupted_run(
-    dots: Path, trained: Path, tmp_path: Path
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGINT])
+def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
+    dots: Path, trained: Path, tmp_path: Path, ended_by: signal.Signals
 ) -> None:
-    out = tmp_path / "killed"
+    out = tmp_path / "ended"
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]);"
         "from dots import SMALL; from world_model.train import train;"
@@ -63,13 +68,47 @@ def test_resuming_after_a_kill_gives_the_losses_of_an_uninterrupted_run(
         assert process.poll() is None, "training ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(ended_by)
+    code_of = process.wait(timeout=60)
     step = load_checkpoint(out).step
     assert 0 < step < SMALL.steps
+    if ended_by is signal.SIGINT:  # a step begun is ended, and none is lost
+        assert code_of == 0
+        assert step == max(read_losses(out))
     result = train(dots, out, SMALL, resume=True, progress=False)
     assert result.finished
     assert read_losses(out) == read_losses(trained)
+    resumed, whole = load_checkpoint(out).model, load_checkpoint(trained).model
+    assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with HeldInterrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.requested
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_loss_that_is_not_finite_ends_training_before_the_weights_are_spoiled(
+    dots: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(SMALL, learning_rate=1e30, warmup_steps=0, checkpoint_every=1)
+    with pytest.raises(DivergedError, match="lower learning_rate"):
+        train(dots, tmp_path / "run", config, progress=False)
+    saved = load_checkpoint(tmp_path / "run").model
+    assert all(value.isfinite().all() for value in saved.values())
+
+
+def test_the_point_before_a_resumed_step_stays_in_the_curves(dots: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, steps=40, validate_every=20)
+    train(dots, tmp_path, config, progress=False)
+    (tmp_path / "losses.jsonl").unlink()
+    train(dots, tmp_path, config, resume=True, progress=False)
+    curves = EventAccumulator(str(tmp_path / "tensorboard"))
+    curves.Reload()
+    assert [point.step for point in curves.Scalars("validation/rollout_ratio")] == [20, 40]
 
 
 def test_a_run_is_not_overwritten_or_resumed_by_mistake(
@@ -91,5 +130,22 @@ def test_a_damaged_checkpoint_is_told_in_one_line(trained: Path, tmp_path: Path)
 
 def test_episodes_shorter_than_a_clip_are_told(dots: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(SMALL, loss=LossConfig(rollout_steps=60))
-    with pytest.raises((TrainConfigError, ValueError), match="62 frames"):
+    with pytest.raises(DatasetError, match="62 frames"):
         train(dots, tmp_path / "run", config, progress=False)
+
+
+def test_held_out_episodes_too_short_to_judge_are_told_before_training(
+    dots: Path, tmp_path: Path
+) -> None:
+    predictor = dataclasses.replace(SMALL.predictor, context=35)
+    with pytest.raises(DatasetError, match="43 frames"):
+        train(dots, tmp_path / "run", dataclasses.replace(SMALL, predictor=predictor))
+    assert not (tmp_path / "run" / "losses.jsonl").exists()
+
+
+def test_a_checkpoint_of_another_version_is_told(trained: Path, tmp_path: Path) -> None:
+    values = torch.load(trained / "checkpoint.pt", weights_only=True)
+    values["config"]["no_longer_there"] = 1
+    torch.save(values, tmp_path / "checkpoint.pt")
+    with pytest.raises(CheckpointError, match="another version of foresee"):
+        load_checkpoint(tmp_path)
