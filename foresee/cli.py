@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import sys
@@ -9,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tyro
 
 from foresee.commands import COMMANDS, Command
@@ -37,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         COMMANDS, prog="foresee", description=DESCRIPTION, args=arguments
     )
     try:
+        if command.json is not None:
+            _reserve(command.json)
         summary = command.run()
     except KeyboardInterrupt:
         print("foresee: interrupted", file=sys.stderr)
@@ -47,18 +51,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(str(error))
     except ModuleNotFoundError as error:
         return fail(f"{error}; install the extra that has it: pip install 'foresee[all]'")
-    if command.json is not None:
-        write_json(command.json, summary)
+    except OSError as error:
+        # Of a file the user named, or of a disk that is full; a fault of ours names no file.
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise
+        return fail(f"{error.filename or 'disk'}: {error.strerror}")
     command.say(summary)
+    if command.json is not None:
+        try:
+            write_json(command.json, summary)
+        except OSError as error:
+            return fail(f"{command.json}: cannot write the summary ({error.strerror})")
     if summary.get("finished") is False:
         return 130
     return 1 if summary.get("failed") else 0
 
 
+def _reserve(path: Path) -> None:
+    """Make sure that the summary can be written, before the work that it sums up."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    existed = path.exists()
+    path.open("a").close()
+    if not existed:
+        path.unlink()  # what fails leaves no empty summary behind
+
+
 def write_json(path: Path, summary: dict[str, Any]) -> None:
     """Write a summary as strict JSON; what is not finite becomes null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_finite(summary), indent=1, default=str) + "\n")
+    path.write_text(json.dumps(_finite(summary), indent=1, allow_nan=False) + "\n")
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -66,6 +86,10 @@ def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
         return {str(k): _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
+    if isinstance(value, np.generic):
+        return _finite(value.item())
+    if isinstance(value, Path):
+        return str(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from foresee.errors import UsageError
-from foresee.worlds import CAMERA, core_of, make_world
+from foresee.workers import map_in_processes
+from foresee.worlds import CAMERA, check_seed, core_of, make_world
 from sim.exploration import Explorer
 from sim.randomization import Randomization
 from world_model.data.dataset import DatasetSpec, DatasetWriter, Episode
@@ -67,22 +66,25 @@ def collect(
     Raises:
         DatasetError: ``out`` exists and is not empty.
         UsageError: a number is out of range or the environment does not exist.
+        WorkerError: a worker process died; ``out`` holds what was recorded until then.
     """
     if frames < 1 or recording.episode_frames < 2:
         raise UsageError("collect needs at least 1 frame, in episodes of at least 2 frames")
+    check_seed(recording.seed)
     began = time.monotonic()
     spec = _describe(recording)
     count = -(-frames // recording.episode_frames)
     written = episodes = 0
     finished = False
-    # "spawn", because a forked PyBullet or ONNX Runtime shares locks with its parent.
-    context = multiprocessing.get_context("spawn")
-    pool = context.Pool(workers or os.cpu_count() or 1, _start_worker, (recording,))
-    bar = tqdm(total=count * recording.episode_frames, desc="collect", unit="frame")
-    bar.disable = not progress
+    total = count * recording.episode_frames
+    work = map_in_processes(_record, range(count), workers, _start_worker, (recording,))
     try:
-        with DatasetWriter(out, spec) as writer:
-            for episode in pool.imap(_record, range(count), chunksize=1):
+        with (
+            DatasetWriter(out, spec) as writer,
+            closing(work) as recorded,
+            tqdm(total=total, desc="collect", unit="frame", disable=not progress) as bar,
+        ):
+            for episode in recorded:
                 if len(episode) < 2:  # the world was lost at once: nothing to learn from
                     continue
                 writer.add(episode)
@@ -92,10 +94,6 @@ def collect(
         finished = True
     except KeyboardInterrupt:
         tqdm.write(f"interrupted after {episodes} episodes; {out} holds them")
-    finally:
-        pool.terminate()
-        pool.join()
-        bar.close()
     wall_s = time.monotonic() - began
     return {
         "out": str(out),
@@ -137,8 +135,6 @@ _recording: Recording
 
 def _start_worker(recording: Recording) -> None:
     global _world, _recording
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
-    os.environ["OMP_NUM_THREADS"] = "1"
     _recording = recording
     _world = make_world(
         recording.env_id,

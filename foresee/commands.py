@@ -32,7 +32,7 @@ def shipped_bundle(env: str) -> Path:
     """
     path = BUNDLES / env.rsplit("/", 1)[-1]
     if not path.is_dir():
-        known = ", ".join(sorted(f"foresee/{p.name}" for p in BUNDLES.iterdir() if p.is_dir()))
+        known = ", ".join(sorted(f"foresee/{p.name}" for p in BUNDLES.glob("*") if p.is_dir()))
         raise UsageError(
             f"no bundle is shipped for {env!r} (there are: {known or 'none'}); train one and give "
             "it with --bundle"
@@ -72,7 +72,10 @@ class Collect:
         from foresee.collect import Recording, collect
         from sim.randomization import Randomization
 
-        varied = Randomization.from_yaml(self.randomization) if self.randomization else None
+        try:
+            varied = Randomization.from_yaml(self.randomization) if self.randomization else None
+        except ValueError as error:
+            raise UsageError(str(error)) from error
         recording = Recording(self.env, self.image_size, self.episode_frames, self.seed, varied)
         return collect(recording, self.frames, self.out, self.workers)
 
@@ -94,7 +97,7 @@ class Train:
     """Folder for checkpoints, metrics and TensorBoard curves."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     resume: bool = False
-    """Go on from the checkpoint in --out."""
+    """Go on from the checkpoint in --out; give the other options as the run began with them."""
     json: Path | None = None
     """Write the summary here."""
 

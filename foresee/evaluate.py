@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 import os
 import platform
-import signal
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,8 @@ from controller.config import AgentConfig
 from foresee.episode import EpisodeResult, run_episode, run_floor
 from foresee.errors import UsageError
 from foresee.statistics import percentiles, wilson_interval
-from foresee.worlds import check_fit, make_world
+from foresee.workers import map_in_processes
+from foresee.worlds import check_fit, check_seed, make_world
 from world_model.bundle import MANIFEST, open_bundle, sha256
 from world_model.runtime import Provider, load_world_model
 
@@ -66,55 +66,64 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
 
     Returns:
         A JSON-ready summary: ``success_rate``, ``ci95``, ``n``, ``floors``, ``plan_ms``,
-        ``final_distance_m``, and what is needed to repeat it.
+        ``final_distance_m``, and what is needed to repeat it. After Ctrl-C it is of the episodes
+        that were done, with ``finished`` False.
 
     Raises:
         BundleError: the bundle cannot be used.
         UsageError: the environment does not exist, the bundle does not fit it, or ``episodes`` is
             not positive.
+        WorkerError: a worker process died.
     """
     if job.episodes < 1:
         raise UsageError(f"--episodes must be at least 1, got {job.episodes}")
+    check_seed(job.seed)
     began = time.monotonic()
     # Whatever the user got wrong shows here, in one process, before the workers start.
     bundle = open_bundle(job.bundle)
     model = load_world_model(job.bundle, job.provider)
     world = make_world(job.env_id, job.image_size)
-    check_fit(model.spec, world)
-    world.close()
+    try:
+        check_fit(model.spec, world)
+    finally:
+        world.close()
     job = dataclasses.replace(job, agent=waiting_world(job.agent))
     tasks = [("agent", job.seed + i) for i in range(job.episodes)]
     if job.floors:
         tasks += [(name, job.seed + i) for name in FLOORS for i in range(job.episodes)]
     results: dict[str, list[EpisodeResult]] = {name: [] for name, _ in tasks}
-    context = multiprocessing.get_context("spawn")
-    pool = context.Pool(workers or os.cpu_count() or 1, _start_worker, (job,))
+    work = map_in_processes(_run, tasks, workers, _start_worker, (job,))
     bar = tqdm(total=len(tasks), desc="eval", unit="episode", disable=not progress)
+    finished = False
     try:
-        for (name, _), result in zip(tasks, pool.imap(_run, tasks), strict=True):
-            results[name].append(result)
-            bar.update()
-            done = results["agent"]
-            if name == "agent":
-                bar.set_postfix(success=f"{sum(r.success for r in done)}/{len(done)}")
-    finally:
-        pool.terminate()
-        pool.join()
-        bar.close()
+        with closing(work) as done, bar:
+            for (name, _), result in zip(tasks, done, strict=True):
+                results[name].append(result)
+                bar.update()
+                if name == "agent":
+                    successes = sum(r.success for r in results[name])
+                    bar.set_postfix(success=f"{successes}/{len(results[name])}")
+        finished = True
+    except KeyboardInterrupt:
+        if not results["agent"]:
+            raise
+        tqdm.write(f"interrupted after {len(results['agent'])} of {job.episodes} episodes")
     return {
         "env": job.env_id,
         **_summary(results["agent"]),
-        "floors": {name: _summary(results[name]) for name in FLOORS if job.floors},
+        "finished": finished,
+        "floors": {name: _summary(results[name]) for name in FLOORS if results.get(name)},
         "plan_ms": percentiles([ms for r in results["agent"] for ms in r.plan_ms]),
         "seed": job.seed,
         "bundle": str(job.bundle),
+        "provider": model.provider,
         "manifest_sha256": sha256(job.bundle / MANIFEST),
         "trained_on_frames": bundle.manifest.get("training", {}).get("frames"),
         "agent": dataclasses.asdict(job.agent),
         "wall_s": round(time.monotonic() - began, 1),
         "cpu_count": os.cpu_count(),
         "machine": platform.machine(),
-        "episodes": [dataclasses.asdict(r) | {"plan_ms": None} for r in results["agent"]],
+        "episodes": [_without_timing(r) for r in results["agent"]],
     }
 
 
@@ -142,13 +151,18 @@ def _summary(results: list[EpisodeResult]) -> dict[str, Any]:
     }
 
 
+def _without_timing(result: EpisodeResult) -> dict[str, Any]:
+    values = dataclasses.asdict(result)
+    del values["plan_ms"]
+    return values
+
+
 _world: gymnasium.Env
 _agent: Agent
 
 
 def _start_worker(job: Evaluation) -> None:
     global _world, _agent
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and ends the pool
     _world = make_world(job.env_id, job.image_size)
     _agent = Agent(load_world_model(job.bundle, job.provider, threads=1), job.agent)
 

@@ -13,7 +13,7 @@ from foresee.episode import EpisodeResult, Step, run_episode
 from foresee.errors import UsageError
 from foresee.evaluate import waiting_world
 from foresee.statistics import percentiles
-from foresee.worlds import check_fit, make_world
+from foresee.worlds import check_fit, check_seed, make_world
 from world_model.runtime import Provider, load_world_model
 
 
@@ -38,13 +38,14 @@ def run(
     """
     if goals < 1:
         raise UsageError(f"--goals must be at least 1, got {goals}")
+    check_seed(seed)
     model = load_world_model(bundle, provider)
     world = make_world(env_id, image_size)
-    check_fit(model.spec, world)
-    controller = Agent(model, waiting_world(agent))
     rows: list[dict[str, Any]] = []
     finished = False
     try:
+        check_fit(model.spec, world)
+        controller = Agent(model, waiting_world(agent))
         for index in range(goals):
             limit = world.spec.max_episode_steps if world.spec else None
             with tqdm(total=limit, desc=f"goal {index + 1}", unit="step", leave=False) as bar:

@@ -33,20 +33,33 @@ def make_world(
         max_episode_steps: instead of the registered limit.
 
     Raises:
-        UsageError: there is no environment of that name.
+        UsageError: there is no environment of that name, or it does not have that image size.
     """
     if env_id not in sim.ENV_IDS:
         raise UsageError(
             f"no environment {env_id!r}.{suggest(env_id, sim.ENV_IDS)} "
             f"There are: {', '.join(sim.ENV_IDS)}"
         )
-    return gymnasium.make(
-        env_id,
-        image_size=image_size,
-        camera=CAMERA,
-        randomization=randomization,
-        max_episode_steps=max_episode_steps,
-    )
+    try:
+        return gymnasium.make(
+            env_id,
+            image_size=image_size,
+            camera=CAMERA,
+            randomization=randomization,
+            max_episode_steps=max_episode_steps,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def check_seed(seed: int) -> None:
+    """Make sure that a seed is one for NumPy and Gymnasium.
+
+    Raises:
+        UsageError: it is negative.
+    """
+    if seed < 0:
+        raise UsageError(f"--seed must be at least 0, got {seed}")
 
 
 def core_of(world: gymnasium.Env) -> TableEnv:

@@ -11,10 +11,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import Made
+from made import Made
 
-from foresee.cli import main
+from foresee.cli import main, write_json
 from foresee.commands import COMMANDS
 from world_model.data.dataset import open_dataset
 
@@ -142,6 +143,46 @@ def test_settings_that_are_wrong(
         *("--out", str(reach.bundle)),
     )
     assert "not empty" in _refused(capsys, "collect", "--out", str(reach.data))
+
+
+def test_values_out_of_their_range(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    out = tmp_path / "data"
+    collect = ("collect", "--out", str(out))
+    for options, told in (
+        (("--image-size", "8"), "give 16 to 1024 pixels"),
+        (("--seed", "-1"), "--seed must be at least 0"),
+        (("--workers", "-1"), "--workers must be 0"),
+        (("--frames", "0"), "at least 1 frame"),
+        (("--randomization", str(tmp_path / "none.yaml")), "none.yaml: No such file"),
+    ):
+        assert told in _refused(capsys, *collect, *options)
+        assert not out.exists()
+    varied = tmp_path / "varied.yaml"
+    varied.write_text("colour: 0.1\n")
+    assert "colour" in _refused(capsys, *collect, "--randomization", str(varied))
+    bundle = ("--bundle", str(reach.bundle))
+    assert "--seed must be" in _refused(capsys, "run", *bundle, "--seed", "-1")
+    assert "--seed must be" in _refused(capsys, "eval", *bundle, "--seed", "-1")
+
+
+def test_a_summary_that_cannot_be_written_is_told_before_the_work(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    collect = ("collect", "--out", str(tmp_path / "data"))
+    assert "Is a directory" in _refused(capsys, *collect, "--json", str(tmp_path))
+    assert not (tmp_path / "data").exists()
+    failed = tmp_path / "summary.json"
+    _refused(capsys, "info", str(tmp_path / "nothing"), "--json", str(failed))
+    assert not failed.exists()
+
+
+def test_the_summary_is_strict_json(tmp_path: Path) -> None:
+    path = tmp_path / "summary.json"
+    values = {"a": float("nan"), "b": np.float32(0.5), "c": (np.int64(2), Path("x")), "d": True}
+    write_json(path, values)
+    assert json.loads(path.read_text()) == {"a": None, "b": 0.5, "c": [2, "x"], "d": True}
 
 
 def test_info_of_a_bundle_and_of_a_data_set(

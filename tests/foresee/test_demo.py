@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 import pytest
-from conftest import Made
+from made import Made
 
 from world_model.data.bags import read_bag
 

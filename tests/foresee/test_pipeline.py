@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Made
+from made import Made
 
 from controller.agent import Agent
 from controller.config import AgentConfig, PlannerConfig
