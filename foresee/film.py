@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from foresee.errors import UsageError
 from foresee.worlds import CAMERA
 from ros_nodes.convert import diagnostic_values, image_to_array
 from world_model.data.bags import read_bag
@@ -47,16 +49,18 @@ def film(bag: Path, out: Path) -> list[Path]:
 
     Raises:
         DatasetError: the bag cannot be read.
+        UsageError: there is no image in it.
     """
     recording = read_recording(bag)
+    if not recording.frames:
+        raise UsageError(f"{bag}: holds no image of camera {CAMERA!r}, there is nothing to draw")
     plot, curve, column_of = _draw_curve(recording)
     plot_path = out / "plot.png"
     plot.save(plot_path)
     rate = _rate(recording)
-    pictures = list(_pictures(recording, curve, column_of))
     return [
-        _write_mp4(out / "demo.mp4", pictures, rate),
-        _write_gif(out / "demo.gif", pictures, rate),
+        _write_mp4(out / "demo.mp4", _pictures(recording, curve, column_of), rate),
+        _write_gif(out / "demo.gif", _pictures(recording, curve, column_of), rate),
         plot_path,
     ]
 
@@ -144,11 +148,11 @@ def _pictures(
         yield np.concatenate([np.asarray(canvas), strip])
 
 
-def _write_mp4(path: Path, pictures: list[NDArray[np.uint8]], rate: Fraction) -> Path:
-    height, width = pictures[0].shape[:2]
+def _write_mp4(path: Path, pictures: Iterator[NDArray[np.uint8]], rate: Fraction) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "20"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.width, stream.height = 2 * _SIDE, _CAPTION_HEIGHT + _SIDE + _CURVE_HEIGHT
+        stream.pix_fmt = "yuv420p"
         for pixels in pictures:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(stream.encode(frame))
@@ -156,11 +160,11 @@ def _write_mp4(path: Path, pictures: list[NDArray[np.uint8]], rate: Fraction) ->
     return path
 
 
-def _write_gif(path: Path, pictures: list[NDArray[np.uint8]], rate: Fraction) -> Path:
-    """Every few frames at half size and double speed: small enough for a web page."""
+def _write_gif(path: Path, pictures: Iterator[NDArray[np.uint8]], rate: Fraction) -> Path:
+    """Every few frames, smaller and at double speed: small enough for a web page."""
     images = [
         Image.fromarray(p).resize((p.shape[1] * 3 // 4, p.shape[0] * 3 // 4)).quantize(64)
-        for p in pictures[::_GIF_EVERY]
+        for p in islice(pictures, 0, None, _GIF_EVERY)
     ]
     duration_ms = round(1000 * _GIF_EVERY / float(rate) / _GIF_SPEED)
     images[0].save(path, save_all=True, append_images=images[1:], duration=duration_ms, loop=0)

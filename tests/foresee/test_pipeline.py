@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 from made import Made
@@ -61,7 +63,7 @@ def test_the_same_seed_gives_the_same_episode(reach: Made) -> None:
 
 
 def test_the_agent_is_given_images_and_readings_and_no_truth(push: Made) -> None:
-    """Move the block out of sight of the observation: nothing the agent gets may tell of it."""
+    """No reading is, or is named after, where the block or the goal is."""
     world = make_world(push.env)
     obs, info = world.reset(seed=3)
     observation = observation_of(obs, 0.0)
@@ -73,6 +75,37 @@ def test_the_agent_is_given_images_and_readings_and_no_truth(push: Made) -> None
     assert observation.proprio.shape == (len(world.unwrapped.proprio_names),)
     assert not any("block" in name or "goal" in name for name in world.unwrapped.proprio_names)
     world.close()
+
+
+class _Liar(gymnasium.Wrapper):
+    """A world whose truth says something else than what is so, by one metre."""
+
+    def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+        obs, info = self.env.reset(**options)
+        return obs, _moved(info)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        obs, _, terminated, truncated, info = self.env.step(action)
+        return obs, -99.0, terminated, truncated, _moved(info)
+
+
+def _moved(info: dict[str, Any]) -> dict[str, Any]:
+    return {name: value if name == "success" else value + 1.0 for name, value in info.items()}
+
+
+def test_a_truth_that_lies_changes_nothing_the_agent_does(push: Made) -> None:
+    planner = PlannerConfig(samples=16, iterations=1, elites=4, kept_elites=2)
+    model = load_world_model(push.bundle)
+    results, knots = [], []
+    for wrap in (gymnasium.Wrapper, _Liar):
+        world = wrap(make_world(push.env, max_episode_steps=6))
+        seen: list[np.ndarray] = []
+        agent = Agent(model, waiting_world(AgentConfig(planner=planner)))
+        results.append(run_episode(world, agent, 3, lambda s, seen=seen: seen.append(s.plan.knots)))
+        knots.append(np.stack(seen))
+        world.close()
+    assert results[1].final_distance_m == pytest.approx(results[0].final_distance_m + 1.0)
+    np.testing.assert_array_equal(knots[0], knots[1])
 
 
 def test_an_observation_that_is_not_finite_is_refused_before_planning(reach: Made) -> None:
