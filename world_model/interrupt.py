@@ -11,7 +11,8 @@ from typing import Any
 class HeldInterrupt:
     """While it is entered, the first Ctrl-C only sets `requested`; the second interrupts at once.
 
-    Outside the main thread, where Python delivers no signals, it does nothing.
+    Where nobody listens to Ctrl-C it does nothing: outside the main thread, and in a process that
+    ignores it (started in the background of a shell).
     """
 
     def __init__(self) -> None:
@@ -22,7 +23,8 @@ class HeldInterrupt:
 
     def __enter__(self) -> HeldInterrupt:
         """Take over SIGINT."""
-        if threading.current_thread() is threading.main_thread():
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        if in_main_thread and callable(signal.getsignal(signal.SIGINT)):
             self._previous = signal.signal(signal.SIGINT, self._take)
             self._holds = True
         return self

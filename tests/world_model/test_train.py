@@ -55,7 +55,8 @@ def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
 ) -> None:
     out = tmp_path / "ended"
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]);"
+        "import signal, sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]);"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # pytest & would ignore it
         "from dots import SMALL; from world_model.train import train;"
         "train(Path(sys.argv[1]), Path(sys.argv[2]), SMALL, progress=False)"
     )
@@ -83,12 +84,19 @@ def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
-    with HeldInterrupt() as interrupt:
-        signal.raise_signal(signal.SIGINT)
-        assert interrupt.requested
-        with pytest.raises(KeyboardInterrupt):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with HeldInterrupt() as interrupt:
             signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            assert interrupt.requested
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with HeldInterrupt():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_loss_that_is_not_finite_ends_training_before_the_weights_are_spoiled(
