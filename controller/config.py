@@ -53,14 +53,14 @@ class PlannerConfig:
     """
 
     method: Literal["cem", "mppi"] = "cem"
-    horizon: int = 8
+    horizon: int = 12
     knots: int = 4
     interpolation: Interpolation = "hold"
-    samples: int = 256
-    iterations: int = 5
-    std: float = 0.7
-    noise_beta: float = 1.0
-    elites: int = 26
+    samples: int = 300
+    iterations: int = 4
+    std: float = 1.0
+    noise_beta: float = 2.0
+    elites: int = 30
     kept_elites: int = 4
     std_floor: float = 0.03
     temperature: float = 0.15

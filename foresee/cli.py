@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import errno
-import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tyro
 
 from foresee.commands import COMMANDS, Command
 from foresee.errors import fail, is_told
+from foresee.summary import write_json
 
 DESCRIPTION = """Learn a world model from a robot's camera and plan with it.
 
@@ -74,25 +71,6 @@ def _reserve(path: Path) -> None:
     path.open("a").close()
     if not existed:
         path.unlink()  # what fails leaves no empty summary behind
-
-
-def write_json(path: Path, summary: dict[str, Any]) -> None:
-    """Write a summary as strict JSON; what is not finite becomes null."""
-    path.write_text(json.dumps(_finite(summary), indent=1, allow_nan=False) + "\n")
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, dict):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, np.generic):
-        return _finite(value.item())
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from foresee.film import film
-from foresee.graph_run import GraphRun, new_run_folder, run_graph
+from foresee.graph_run import GraphRun, check_request, new_run_folder, run_graph
+from foresee.summary import write_json
 from world_model.runtime import Provider
 
 # What --scratch does before the graph: fits twenty minutes on two cores.
@@ -55,38 +55,37 @@ def demo(job: DemoJob) -> dict[str, Any]:
     """
     began = time.monotonic()
     out = job.out or new_run_folder("demo")
-    out.mkdir(parents=True, exist_ok=True)
-    bundle, scratch = job.bundle, None
-    if bundle is None:
-        bundle, scratch = _from_scratch(job.env_id, out)
-    summary = run_graph(
-        GraphRun(
-            env_id=job.env_id,
-            bundle=bundle,
-            agent=job.agent,
-            goals=job.goals,
-            seed=job.seed,
-            provider=job.provider,
-            out=out,
-        )
+    bundle = job.bundle or out / "bundle"
+    run = GraphRun(
+        env_id=job.env_id,
+        bundle=bundle,
+        agent=job.agent,
+        goals=job.goals,
+        seed=job.seed,
+        provider=job.provider,
+        out=out,
     )
-    if not summary["failed"]:
+    check_request(run)  # a misspelt setting must not wait for the end of the training
+    out.mkdir(parents=True, exist_ok=True)
+    scratch = _from_scratch(job.env_id, out, bundle) if job.bundle is None else None
+    summary = run_graph(run) | {"scratch": scratch}
+    write_json(out / "summary.json", summary)
+    if summary["finished"] and not summary["failed"]:
         tqdm.write("drawing video and plot")
         summary["files"] = [str(path) for path in film(out / "bag", out)]
-    summary["scratch"] = scratch
     summary["wall_s"] = round(time.monotonic() - began, 1)
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_json(out / "summary.json", summary)
     return summary
 
 
-def _from_scratch(env_id: str, out: Path) -> tuple[Path, dict[str, Any]]:
+def _from_scratch(env_id: str, out: Path, bundle: Path) -> dict[str, Any]:
     """Collect, train, export, with the defaults of each command; says what each step took."""
     from foresee.collect import Recording, collect
     from world_model.config import TrainConfig
     from world_model.export import export
     from world_model.train import train
 
-    dataset, run, bundle = out / "data", out / "training", out / "bundle"
+    dataset, run = out / "data", out / "training"
     recording = Recording(env_id, 64, 100, SCRATCH_SEED, None)
     collected = collect(recording, SCRATCH_FRAMES, dataset)
     if not collected["finished"]:
@@ -96,7 +95,7 @@ def _from_scratch(env_id: str, out: Path) -> tuple[Path, dict[str, Any]]:
         raise KeyboardInterrupt
     began = time.monotonic()
     export(run, dataset, bundle)
-    return bundle, {
+    return {
         "frames": collected["frames"],
         "collect_s": collected["wall_s"],
         "train_s": round(trained.wall_s, 1),

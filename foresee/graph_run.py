@@ -14,11 +14,12 @@ from tqdm import tqdm
 from controller.config import load_agent_config
 from foresee.errors import UsageError
 from foresee.statistics import percentiles
-from foresee.worlds import CAMERA, check_fit, core_of, make_world
+from foresee.worlds import CAMERA, check_fit, check_seed, core_of, make_world
 from ros_nodes.client import GraphClient
 from ros_nodes.graph import Graph, GraphError, sim_graph
 from ros_nodes.params import SimParameters
-from world_model.runtime import Provider, load_world_model
+from world_model.bundle import ModelSpec
+from world_model.runtime import Provider, choose_providers, load_world_model
 
 _LOOK_EVERY_S = 0.1
 
@@ -72,28 +73,28 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
 
     Returns:
         A summary in the form `foresee.report.table` prints; ``failed`` says that a node did not
-        come up, died or did not end cleanly, ``failure`` why.
+        come up, died or did not end cleanly, ``failure`` why; ``finished`` is False after Ctrl-C.
 
     Raises:
         BundleError: the bundle cannot be used.
         ConfigError: the agent's settings cannot be used.
-        UsageError: bundle and world do not fit, or ``goals`` is not positive.
+        ProviderError: the provider asked for is not there.
+        UsageError: bundle and world do not fit, a number is out of range, or ``out`` holds a
+            recording already.
     """
-    if job.goals < 1:
-        raise UsageError(f"--goals must be at least 1, got {job.goals}")
-    if job.agent is not None:
-        load_agent_config(job.agent)
-    targets, moved = _targets(job)
+    check_request(job)
+    model = load_world_model(job.bundle, job.provider)
+    targets, moved = _targets(job, model.spec)
     out = job.out or new_run_folder("run")
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "bag").exists():
-        raise UsageError(f"{out}: holds a recording already; choose another --out")
     summary: dict[str, Any] = {
         "env": job.env_id,
         "bundle": str(job.bundle),
+        "provider": model.provider,
         "out": str(out),
         "seed": job.seed,
         "goals": [],
+        "finished": False,
         "failed": False,
         "failure": None,
     }
@@ -117,16 +118,39 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
             summary["exit_codes"] = graph.stop()
         if any(summary["exit_codes"].values()):
             raise GraphError(f"nodes did not end cleanly: {summary['exit_codes']}")
+        summary["finished"] = True
+    except KeyboardInterrupt:
+        tqdm.write(f"interrupted after {len(summary['goals'])} goals; the nodes have been stopped")
     except GraphError as error:
+        summary["finished"] = True
         summary["failed"], summary["failure"] = True, str(error)
     return summary
 
 
-def _targets(job: GraphRun) -> tuple[list[_Target], str]:
+def check_request(job: GraphRun) -> None:
+    """Find what is wrong with a request without its bundle, which may not be there yet.
+
+    Raises:
+        ConfigError: the agent's settings cannot be used.
+        ProviderError: the provider asked for is not there.
+        UsageError: no such world, a number out of range, or a folder that holds a recording.
+    """
+    if job.goals < 1:
+        raise UsageError(f"--goals must be at least 1, got {job.goals}")
+    check_seed(job.seed)
+    choose_providers(job.provider)
+    make_world(job.env_id, job.image_size).close()
+    if job.agent is not None:
+        load_agent_config(job.agent)
+    if job.out is not None and (job.out / "bag").exists():
+        raise UsageError(f"{job.out}: holds a recording already; choose another --out")
+
+
+def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
     """The goals, from a world of our own, and the name of the position that is to get there."""
     world = make_world(job.env_id, job.image_size)
     try:
-        check_fit(load_world_model(job.bundle, job.provider).spec, world)
+        check_fit(spec, world)
         targets = []
         for seed in range(job.seed, job.seed + job.goals):
             obs, info = world.reset(seed=seed)

@@ -9,8 +9,9 @@ def table(summary: dict[str, Any]) -> str:
     """One line for each goal and one for all.
 
     Args:
-        summary: has ``goals``, a list of ``start_distance_m``, ``final_distance_m``, ``success``,
-            ``plan_ms`` with p99, and for real-time runs ``plan_hz`` and ``latency_ms`` with p99.
+        summary: has ``provider`` and ``goals``, a list of ``start_distance_m``,
+            ``final_distance_m``, ``success``, ``plan_ms`` with p99, and for real-time runs
+            ``plan_hz`` and ``latency_ms`` with p99.
     """
     rows = summary["goals"]
     real_time = any("plan_hz" in row for row in rows)
@@ -30,5 +31,5 @@ def table(summary: dict[str, Any]) -> str:
             f"{100 * row['final_distance_m']:5.1f} cm   {timing}   {mark}"
         )
     reached = sum(row["success"] for row in rows)
-    lines.append(f"{reached} of {len(rows)} goals reached")
+    lines.append(f"{reached} of {len(rows)} goals reached; model on {summary['provider']}")
     return "\n".join(lines)

@@ -15,9 +15,9 @@ class TrainConfigError(ValueError):
 class EncoderConfig:
     """The image encoder: a convolutional patch stem, then residual stages."""
 
-    width: int = 32
+    width: int = 16
     """Channels of the first stage; each later stage doubles them."""
-    latent_dim: int = 64
+    latent_dim: int = 16
     """D, the width of one latent token (one token for each camera)."""
 
     def __post_init__(self) -> None:
@@ -32,9 +32,9 @@ class EncoderConfig:
 class PredictorConfig:
     """The action-conditioned predictor: a residual multi-layer perceptron."""
 
-    hidden: int = 384
+    hidden: int = 256
     """Width of the hidden layers."""
-    blocks: int = 2
+    blocks: int = 1
     """Residual blocks between the first and the last layer."""
     context: int = 2
     """C, the number of past latents it sees."""
@@ -62,8 +62,9 @@ class LossConfig:
     """VICReg: weight of the squared off-diagonal covariances."""
     inverse_dynamics_weight: float = 0.0
     """Weight of recovering the action from two successive latents (0 turns it off)."""
-    time_similarity_weight: float = 0.0
-    """Weight of the squared change of the latent between successive frames (0 turns it off)."""
+    time_similarity_weight: float = 4.0
+    """Weight of the squared change of the latent between successive frames (0 turns it off). It
+    gives the cost a slope far from the goal, see docs/experiments.md."""
     proprio_weight: float = 1.0
     """Weight of predicting the standardised proprio."""
     rollout_steps: int = 4
@@ -75,7 +76,8 @@ class LossConfig:
             if item.name.endswith("_weight"):
                 value = getattr(self, item.name)
                 _require(value >= 0, f"{item.name} must not be negative", value)
-        _require(self.rollout_steps >= 1, "rollout_steps must be at least 1", self.rollout_steps)
+        for name in ("rollout_steps", "sigreg_projections"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         _require(
             self.regularizer in ("sigreg", "vicreg"),
             "regularizer must be 'sigreg' or 'vicreg'",
@@ -119,7 +121,11 @@ class TrainConfig:
         """Check the limits."""
         for name in ("steps", "batch", "validate_every", "checkpoint_every"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        _require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
+        for name in ("learning_rate", "gradient_clip"):
+            _require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
+        for name in ("warmup_steps", "weight_decay", "shift_px", "seed", "threads"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative", value)
         _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
         _require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
 

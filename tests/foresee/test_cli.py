@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from made import Made
 
-from foresee.cli import main, write_json
+from foresee.cli import main
 from foresee.commands import COMMANDS
+from foresee.summary import write_json
 from world_model.data.dataset import open_dataset
 
 

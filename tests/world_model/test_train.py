@@ -32,7 +32,12 @@ def test_training_learns_how_the_dot_answers_the_action(trained: Path) -> None:
 
 
 def test_vicreg_with_inverse_dynamics_learns_too(dots: Path, tmp_path: Path) -> None:
-    loss = LossConfig(regularizer="vicreg", rollout_steps=2, inverse_dynamics_weight=1.0)
+    loss = LossConfig(
+        regularizer="vicreg",
+        rollout_steps=2,
+        inverse_dynamics_weight=1.0,
+        time_similarity_weight=0.0,
+    )
     config = dataclasses.replace(SMALL, loss=loss)
     report = train(dots, tmp_path / "run", config, progress=False).validation
     assert report["rollout_ratio"] < 0.8
