@@ -96,7 +96,7 @@ def test_energy_is_the_sum_of_the_terms_that_were_asked_for(
     energy = model.energy(_clips(), torch.Generator().manual_seed(0))
     assert set(energy) == terms | {"total"}
     parts = torch.stack([energy[name] for name in terms])
-    assert float(energy["total"]) == pytest.approx(float(parts.sum()), rel=1e-5)
+    assert energy["total"].item() == pytest.approx(parts.sum().item(), rel=1e-5)
     energy["total"].backward()
     assert all(p.grad is not None for p in model.encoder.parameters())
 
