@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-DEMO_OPTIONS := $(if $(filter-out 0,$(SCRATCH)),--scratch) $(if $(ENV),--env $(ENV))
+DEMO_OPTIONS := $(if $(filter-out 0,$(SCRATCH)),--scratch) $(if $(ENV),--env $(ENV)) $(if $(AGENT),--agent $(AGENT))
 
 .PHONY: help install demo test lint types check constraints clean
 

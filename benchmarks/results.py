@@ -26,7 +26,7 @@ COMMANDS = {
     "scratch": "foresee demo --scratch",
     "demo": "foresee demo",
     "reach": f"{EVALUATE} --env foresee/Reach-v0",
-    "push": f"{EVALUATE} --env foresee/Push-v0",
+    "push": f"{EVALUATE} --env foresee/Push-v0 --agent config/push.yaml",
 }
 
 
@@ -51,7 +51,8 @@ def main() -> int:
         words = COMMANDS[name].split()[1:]
         command = [sys.executable, "-m", "foresee.cli", *words]
         print(f"$ {COMMANDS[name]}", flush=True)
-        subprocess.run([*command, "--json", str(job.folder / f"{name}.json")], check=True)
+        summary = str((job.folder / f"{name}.json").resolve())
+        subprocess.run([*command, "--json", summary], check=True, cwd=ROOT)
     found = {
         name: json.loads(path.read_text())
         for name in COMMANDS
@@ -90,7 +91,8 @@ def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:
     lines = [
         f"## {title}\n",
         f"`{command}` (seeds {summary['seed']} to {summary['seed'] + summary['n'] - 1}, not in the "
-        f"training data; bundle trained on {summary['trained_on_frames']} frames)\n",
+        f"training data; bundle from a data set of {summary['trained_on_frames']} frames, a tenth of "
+        f"it held out)\n",
         "| | success | 95 % interval | n | start distance | final: median | p95 | max |",
         "|---|---|---|---|---|---|---|---|",
     ]
