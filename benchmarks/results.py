@@ -91,8 +91,8 @@ def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:
     lines = [
         f"## {title}\n",
         f"`{command}` (seeds {summary['seed']} to {summary['seed'] + summary['n'] - 1}, not in the "
-        f"training data; bundle from a data set of {summary['trained_on_frames']} frames, a tenth of "
-        f"it held out)\n",
+        f"training data; bundle from a data set of {summary['trained_on_frames']} frames, a tenth "
+        f"of it held out)\n",
         "| | success | 95 % interval | n | start distance | final: median | p95 | max |",
         "|---|---|---|---|---|---|---|---|",
     ]
