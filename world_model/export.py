@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from torch import Tensor, nn
 
@@ -180,6 +181,18 @@ def _export(
             external_data=False,
             verbose=False,
         )
+    _forget_where(path)
+
+
+def _forget_where(path: Path) -> None:
+    """Drop the exporter's notes: they hold source paths of this machine and are of no use."""
+    network = onnx.load(path)
+    graph = network.graph
+    parts = (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (network, graph, *parts):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    onnx.save(network, path)
 
 
 @torch.no_grad()
