@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import errno
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from foresee.commands import COMMANDS, Command
-from foresee.errors import fail, is_told
+from foresee.errors import UsageError, fail, is_told, suggest
 from foresee.summary import write_json
 
 DESCRIPTION = """Learn a world model from a robot's camera and plan with it.
@@ -32,10 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 when it did its work, 1 when it ran and failed, 2 for an error the user can mend,
         130 after Ctrl-C.
     """
-    command: Command = tyro.extras.subcommand_cli_from_dict(
-        COMMANDS, prog="foresee", description=DESCRIPTION, args=arguments
-    )
     try:
+        command = _parse(sys.argv[1:] if arguments is None else arguments)
         if command.json is not None:
             _reserve(command.json)
         summary = command.run()
@@ -53,15 +56,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise
         return fail(f"{error.filename or 'disk'}: {error.strerror}")
-    command.say(summary)
     if command.json is not None:
         try:
             write_json(command.json, summary)
         except OSError as error:
             return fail(f"{command.json}: cannot write the summary ({error.strerror})")
+    try:
+        command.say(summary)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads has seen enough, as in `foresee info X | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if summary.get("finished") is False:
         return 130
     return 1 if summary.get("failed") else 0
+
+
+def _parse(arguments: Sequence[str]) -> Command:
+    """The sub-command with its options; ends the program after ``--help``.
+
+    Raises:
+        UsageError: an option, a value or a sub-command that is not known, with a hint.
+        TrainConfigError: a training option out of its limits.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            command: Command = tyro.extras.subcommand_cli_from_dict(
+                COMMANDS, prog="foresee", description=DESCRIPTION, args=arguments
+            )
+    except SystemExit as end:
+        if not end.code:
+            raise
+        raise UsageError(_one_line(complaint.getvalue(), arguments)) from None
+    return command
+
+
+def _one_line(complaint: str, arguments: Sequence[str]) -> str:
+    """What tyro says in a box, as a sentence with a hint."""
+    rows = [row.strip("│╭╰╮╯ ") for row in complaint.splitlines()]
+    rows = [row for row in rows if row]
+    rule = next((i for i, row in enumerate(rows[1:], 1) if not row.strip("─ ")), len(rows))
+    said = " ".join(row for row in rows[1:rule] if row.strip("─ ")) or complaint
+    said = said.replace("__tyro-dummy-inner__.config.", "--").rstrip(".")
+    name = arguments[0] if arguments else ""
+    if name not in COMMANDS:
+        hint = suggest(name, COMMANDS) or f" There are: {', '.join(COMMANDS)}."
+        return f"{said}.{hint} `foresee --help` explains them."
+    known = [f"--{option.replace('_', '-')}" for option in _options(COMMANDS[name])]
+    given = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
+    hint = next((suggest(word, known) for word in given if word not in known), "")
+    return f"{said}.{hint} `foresee {name} --help` explains every option."
+
+
+def _options(kind: Any, prefix: str = "") -> list[str]:  # noqa: ANN401 - a dataclass
+    """Names of a command's options; those of the training settings have no prefix of their own."""
+    names = []
+    for field in dataclasses.fields(kind):
+        nested = field.default_factory
+        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
+            inner = "" if field.name == "config" else f"{prefix}{field.name}."
+            names += _options(nested, inner)
+        else:
+            names.append(f"{prefix}{field.name}")
+    return names
 
 
 def _reserve(path: Path) -> None:
