@@ -18,7 +18,7 @@ $(INSTALLED): setup.py constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
-demo: $(INSTALLED)  ## run the main job as ROS 2 nodes (SCRATCH=1: collect, train and export first)
+demo: $(INSTALLED)  ## run the main job as ROS 2 nodes (SCRATCH=1: train first; ENV=…, AGENT=file)
 	$(BIN)/foresee demo $(DEMO_OPTIONS)
 
 test: $(INSTALLED)  ## run the whole test suite

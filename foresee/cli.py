@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import errno
 import io
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -94,9 +95,8 @@ def _parse(arguments: Sequence[str]) -> Command:
 def _one_line(complaint: str, arguments: Sequence[str]) -> str:
     """What tyro says in a box, as a sentence with a hint."""
     rows = [row.strip("│╭╰╮╯ ") for row in complaint.splitlines()]
-    rows = [row for row in rows if row]
-    rule = next((i for i, row in enumerate(rows[1:], 1) if not row.strip("─ ")), len(rows))
-    said = " ".join(row for row in rows[1:rule] if row.strip("─ ")) or complaint
+    body = itertools.dropwhile(_is_rule, [row for row in rows if row][1:])  # after the title
+    said = " ".join(itertools.takewhile(lambda row: not _is_rule(row), body)) or complaint
     said = said.replace("__tyro-dummy-inner__.config.", "--").rstrip(".")
     name = arguments[0] if arguments else ""
     if name not in COMMANDS:
@@ -106,6 +106,11 @@ def _one_line(complaint: str, arguments: Sequence[str]) -> str:
     given = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
     hint = next((suggest(word, known) for word in given if word not in known), "")
     return f"{said}.{hint} `foresee {name} --help` explains every option."
+
+
+def _is_rule(row: str) -> bool:
+    """A line that only separates; of dashes where the terminal knows no better."""
+    return not row.strip("─- ")
 
 
 def _options(kind: Any, prefix: str = "") -> list[str]:  # noqa: ANN401 - a dataclass

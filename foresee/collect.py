@@ -73,6 +73,11 @@ def collect(
     check_seed(recording.seed)
     began = time.monotonic()
     spec = _describe(recording)
+    if recording.image_size % 16:
+        raise UsageError(
+            f"--image-size must be a multiple of 16, which the encoder needs, got "
+            f"{recording.image_size}"
+        )
     count = -(-frames // recording.episode_frames)
     written = episodes = 0
     finished = False

@@ -57,7 +57,7 @@ class Collect:
     episode_frames: int = 100
     """Frames in one episode."""
     image_size: int = 64
-    """Side of the square camera image in pixels."""
+    """Side of the square camera image in pixels, a multiple of 16."""
     randomization: Path | None = None
     """YAML file of what varies between episodes (see config/randomization.yaml)."""
     workers: int = 0
@@ -176,6 +176,8 @@ class Run:
 
     def run(self) -> dict[str, Any]:
         """Act."""
+        if self.out is not None and not self.ros:
+            raise UsageError("--out is for --ros; without it nothing is recorded")
         bundle = self.bundle or shipped_bundle(self.env)
         if self.ros:
             from foresee.graph_run import GraphRun, run_graph
@@ -210,6 +212,8 @@ class Run:
         print(table(summary))
         if summary.get("failed"):
             print(f"foresee: the graph failed: {summary['failure']}", file=sys.stderr)
+        if self.ros:
+            print(f"bag and logs: {summary['out']}")
 
 
 @dataclass
@@ -298,6 +302,8 @@ class Demo:
         """Show it."""
         from foresee.demo import DemoJob, demo
 
+        if self.scratch and self.bundle is not None:
+            raise UsageError("--scratch makes a bundle; leave --bundle away, or --scratch")
         bundle = None if self.scratch else self.bundle or shipped_bundle(self.env)
         return demo(
             DemoJob(

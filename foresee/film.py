@@ -130,7 +130,10 @@ def _pictures(
     recording: Recording, curve: NDArray[np.uint8], column_of: Callable[[float], int]
 ) -> Iterator[NDArray[np.uint8]]:
     """One picture for each camera frame: caption, camera beside goal, curve with a cursor."""
+    first_s = recording.goals[0][0] if recording.goals else 0.0
     for time_s, image in recording.frames:
+        if time_s < first_s:
+            continue  # nothing to show beside the camera yet
         given = [
             (number, goal) for number, (at, goal) in enumerate(recording.goals, 1) if at <= time_s
         ]

@@ -172,7 +172,7 @@ def _pursue(
     with tqdm(
         total=round(job.seconds_per_goal, 1),
         desc=title,
-        bar_format="{desc}: {n:3.1f}/{total:.0f} s |{bar:20}| {postfix}",
+        bar_format="{desc}: {n:3.1f}/{total:.0f} s |{bar:20}|{postfix}",
         leave=True,
     ) as bar:
         while (elapsed_s := time.monotonic() - began_s) < job.seconds_per_goal:

@@ -74,6 +74,8 @@ def _bundle(path: Path) -> dict[str, Any]:
 
 def _dataset(path: Path) -> dict[str, Any]:
     dataset = open_dataset(path)
+    for name in dataset.files():
+        dataset.check_hash(name)
     spec = dataset.spec
     return {
         "kind": "data set (LeRobotDataset v3)",
@@ -91,7 +93,7 @@ def _dataset(path: Path) -> dict[str, Any]:
                 spec.action_names, spec.action_low, spec.action_high, strict=True
             )
         ],
-        "evaluation": list(spec.evaluation_names),
+        "evaluation": list(spec.evaluation_names) or "none",
         "seed": spec.seed,
         "bytes": sum((path / name).stat().st_size for name in dataset.files()),
     }

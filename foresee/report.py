@@ -14,6 +14,8 @@ def table(summary: dict[str, Any]) -> str:
             ``plan_hz`` and ``latency_ms`` with p99.
     """
     rows = summary["goals"]
+    if not rows:
+        return f"no goal was finished; model on {summary['provider']}"
     real_time = any("plan_hz" in row for row in rows)
     lines = [
         "goal   start      end        "

@@ -2,7 +2,7 @@
 
 The robot's side must give camera frames, joint states and the tool pose, and take TwistStamped
 commands as MoveIt Servo does. What differs between robots is in `params_file` (start from
-`config/robot.yaml`) and in the three topic arguments.
+`config/robot.yaml`) and in the topic arguments.
 """
 
 from launch.actions import DeclareLaunchArgument
@@ -24,6 +24,12 @@ ARGUMENTS = [
         "image_topic",
         default_value="scene/image_raw",
         description="the camera the bundle calls `scene`",
+    ),
+    DeclareLaunchArgument(
+        "goal_topic", default_value="scene/goal_image", description="goal images, latched"
+    ),
+    DeclareLaunchArgument(
+        "joint_topic", default_value="joint_states", description="JointState of the robot"
     ),
     DeclareLaunchArgument(
         "pose_topic", default_value="tool_pose", description="PoseStamped of the tool"
@@ -48,7 +54,13 @@ def generate_launch_description():
         name="agent_node",
         output="screen",
         parameters=[params_file, {"bundle": bundle}],
-        remappings=[pose, command, ("scene/image_raw", LaunchConfiguration("image_topic"))],
+        remappings=[
+            pose,
+            command,
+            ("joint_states", LaunchConfiguration("joint_topic")),
+            ("scene/image_raw", LaunchConfiguration("image_topic")),
+            ("scene/goal_image", LaunchConfiguration("goal_topic")),
+        ],
     )
     commands = Node(
         package="foresee",

@@ -76,7 +76,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for a damaged file
-        raise CheckpointError(f"{path}: damaged checkpoint ({error}); train again") from error
+        raise CheckpointError(
+            f"{path}: damaged checkpoint ({type(error).__name__}); train again"
+        ) from error
     if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
         raise CheckpointError(f"{path}: not a foresee checkpoint of format {FORMAT}; train again")
     try:

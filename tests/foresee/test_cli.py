@@ -53,6 +53,39 @@ def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) 
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["trian"], "Unrecognized options: trian. Did you mean train?"),
+        (["eval", "--epsiodes", "3"], "Did you mean --episodes?"),
+        (["train", "--dat", "x", "--out", "y"], "Did you mean --data?"),
+        (["train", "--data", "x", "--out", "y", "--steps", "0"], "steps must be at least 1, got 0"),
+        (["train", "--data", "x", "--out", "y", "--encoder.width", "3"], "multiple of 8, got 3"),
+        (["run", "--goals", "three"], "--goals: invalid literal"),
+        (["run", "--out", "x"], "--out is for --ros"),
+        (["demo", "--scratch", "--bundle", "x"], "leave --bundle away"),
+        (["collect", "--out", "x", "--image-size", "50"], "multiple of 16"),
+    ],
+)
+def test_wrong_options_are_one_line(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+) -> None:
+    assert told in _refused(capsys, *arguments)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(reach: Made) -> None:
+    result = subprocess.run(
+        f"{sys.executable} -m foresee.cli info {reach.data} | head -c 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout == "k"
+    assert "Traceback" not in result.stderr
+    assert "BrokenPipe" not in result.stderr
+
+
 def _refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     capsys.readouterr()
     assert main(list(arguments)) == 2
@@ -117,6 +150,7 @@ def test_damaged_data_sets(capsys: pytest.CaptureFixture[str], reach: Made, tmp_
         path = spoiled(name, pattern, keep)
         suffix = pattern.rsplit("*", 1)[-1]
         assert suffix in _refused(capsys, "train", "--data", str(path), "--out", str(out))
+        assert suffix in _refused(capsys, "info", str(path))
     assert not (out / "checkpoint.pt").exists()
 
 
