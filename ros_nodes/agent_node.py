@@ -48,6 +48,9 @@ from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
+# How long the executor may hold the interpreter when the planner comes back from the model, which
+# it does some fifty times a plan. Python's default of 5 ms would be most of the plan's time.
+_SWITCH_INTERVAL_S = 0.0002
 
 
 class AgentNode(LifecycleNode):
@@ -86,6 +89,7 @@ class AgentNode(LifecycleNode):
         Raises:
             ValueError: configuring failed; says why.
         """
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         if not self._given.autostart:
             return
         if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:

@@ -184,8 +184,11 @@ class Graph:
             node.report.close()
         self._running = []
         if any(codes.values()):
-            time.sleep(1.1)  # files younger than a second are nobody's to remove
-            remove_orphaned_shared_memory(self._started_at)
+            # Files younger than a second are nobody's to remove, and a killed process may still be
+            # letting go of its locks on a busy machine: look twice.
+            for pause_s in (1.1, 0.5):
+                time.sleep(pause_s)
+                remove_orphaned_shared_memory(self._started_at)
         return codes
 
     def _start(self, node: NodeSpec) -> _Running:
