@@ -72,7 +72,8 @@ def test_the_video_the_plot_and_the_bag_can_be_looked_at(demo: tuple[Path, str])
     assert topics >= TOPICS
 
 
-def test_ctrl_c_stops_the_graph_and_leaves_no_process(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_the_graph_and_leaves_no_process(number: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = _start("run", "--ros", "--goals", "5", "--out", str(out))
     deadline = time.monotonic() + 60
@@ -81,7 +82,7 @@ def test_ctrl_c_stops_the_graph_and_leaves_no_process(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(3.0)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=30)
     assert process.returncode == 130, stderr[-2000:]
     assert "Traceback" not in stderr
