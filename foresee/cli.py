@@ -11,13 +11,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from foresee.commands import COMMANDS, Command
+from foresee.commands import COMMANDS, GROUPS, Command
 from foresee.errors import UsageError, fail, is_told, suggest
 from foresee.summary import write_json
 
@@ -84,33 +84,41 @@ def _parse(arguments: Sequence[str]) -> Command:
         UsageError: an option, a value or a sub-command that is not known, with a hint.
         TrainConfigError: a training option out of its limits.
     """
+    prog, description, commands = "foresee", DESCRIPTION, COMMANDS
+    if arguments and arguments[0] in GROUPS:
+        group, *arguments = arguments
+        prog, commands = f"foresee {group}", GROUPS[group]
+        description = COMMANDS[group].__doc__ or ""
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
             command: Command = tyro.extras.subcommand_cli_from_dict(
-                COMMANDS, prog="foresee", description=DESCRIPTION, args=arguments
+                commands, prog=prog, description=description, args=arguments
             )
     except SystemExit as end:
         if not end.code:
             raise
-        raise UsageError(_one_line(complaint.getvalue(), arguments)) from None
+        line = _one_line(complaint.getvalue(), arguments, prog, commands)
+        raise UsageError(line) from None
     return command
 
 
-def _one_line(complaint: str, arguments: Sequence[str]) -> str:
+def _one_line(
+    complaint: str, arguments: Sequence[str], prog: str, commands: Mapping[str, Any]
+) -> str:
     """What tyro says in a box, as a sentence with a hint."""
     rows = [row.strip("│╭╰╮╯ ") for row in complaint.splitlines()]
     body = itertools.dropwhile(_is_rule, [row for row in rows if row][1:])  # after the title
     said = " ".join(itertools.takewhile(lambda row: not _is_rule(row), body)) or complaint
     said = said.replace("__tyro-dummy-inner__.config.", "--").rstrip(".")
     name = arguments[0] if arguments else ""
-    if name not in COMMANDS:
-        hint = suggest(name, COMMANDS) or f" There are: {', '.join(COMMANDS)}."
-        return f"{said}.{hint} `foresee --help` explains them."
-    known = [f"--{option.replace('_', '-')}" for option in _options(COMMANDS[name])]
+    if name not in commands:
+        hint = suggest(name, commands) or f" There are: {', '.join(commands)}."
+        return f"{said}.{hint} `{prog} --help` explains them."
+    known = [f"--{option.replace('_', '-')}" for option in _options(commands[name])]
     given = [word.split("=")[0].replace("_", "-") for word in arguments if word.startswith("--")]
     hint = next((suggest(word, known) for word in given if word not in known), "")
-    return f"{said}.{hint} `foresee {name} --help` explains every option."
+    return f"{said}.{hint} `{prog} {name} --help` explains every option."
 
 
 def _is_rule(row: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from controller.config import AgentConfig, load_agent_config
+from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
 from world_model.config import TrainConfig
 from world_model.runtime import Provider
@@ -358,4 +359,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "eval": Eval,
     "demo": Demo,
     "info": Info,
+    "data": Data,
 }
+# Commands that have sub-commands of their own: `foresee data export`.
+GROUPS: dict[str, dict[str, Callable[..., Any]]] = {"data": DATA_COMMANDS}

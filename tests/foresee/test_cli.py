@@ -16,7 +16,7 @@ import pytest
 from made import Made
 
 from foresee.cli import main
-from foresee.commands import COMMANDS
+from foresee.commands import COMMANDS, GROUPS
 from foresee.summary import write_json
 from world_model.data.dataset import open_dataset
 
@@ -26,11 +26,15 @@ def _foresee(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
+DESCRIBED = {name: kind.__doc__ for name, kind in COMMANDS.items()}
+DESCRIBED |= {f"{g} {n}": k.__doc__ for g, kinds in GROUPS.items() for n, k in kinds.items()}
+
+
+@pytest.mark.parametrize("command", ["", *DESCRIBED])
 def test_help_says_what_it_does(command: str) -> None:
     result = _foresee(*command.split(), "--help")
     assert result.returncode == 0
-    described = COMMANDS[command].__doc__ if command else "Learn a world model"
+    described = DESCRIBED[command] if command else "Learn a world model"
     assert described is not None
     assert described.split(".")[0][:40] in result.stdout
     assert "--help" in result.stdout
@@ -58,6 +62,10 @@ def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) 
     [
         (["trian"], "Unrecognized options: trian. Did you mean train?"),
         (["eval", "--epsiodes", "3"], "Did you mean --episodes?"),
+        (["data"], "foresee data --help"),
+        (["data", "exprot"], "Did you mean export?"),
+        (["data", "export", "x", "--out", "y", "--camera", "z"], "Did you mean --cameras?"),
+        (["data", "export", "x", "--out", "y", "--episodes", "3-1"], "write them like 0-9,12"),
         (["train", "--dat", "x", "--out", "y"], "Did you mean --data?"),
         (["train", "--data", "x", "--out", "y", "--steps", "0"], "steps must be at least 1, got 0"),
         (["train", "--data", "x", "--out", "y", "--encoder.width", "3"], "multiple of 8, got 3"),
