@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from foresee.errors import UsageError
-from world_model.bundle import MANIFEST, MODEL_FILES, open_bundle
+from world_model.bundle import MANIFEST, open_bundle
 from world_model.data.dataset import open_dataset
 
 
@@ -68,7 +68,8 @@ def _bundle(path: Path) -> dict[str, Any]:
         "probe_r2": validation.get("probe_r2"),
         "rollout_ratio": validation.get("rollout_ratio"),
         "parity": manifest.get("parity", {}).get("max_abs_error"),
-        "bytes": sum((path / name).stat().st_size for name in MODEL_FILES),
+        "networks": ["encoder", "predictor", *bundle.networks],
+        "bytes": sum(file.stat().st_size for file in bundle.files),
     }
 
 

@@ -1,14 +1,19 @@
 """The exported model folder: what is in it, and proof that it is what it says.
 
 A bundle is ``manifest.json`` beside ``encoder.onnx`` and ``predictor.onnx``. Everything that a
-robot needs to run the model is in it, normalisation included: everything outside speaks SI.
+robot needs to run the model is in it, normalisation included: everything outside speaks SI. What
+speed or a feature adds (``rollout.onnx``, ``critic.onnx``) is listed under ``networks`` and may be
+absent; who does not know a network leaves it alone.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +25,7 @@ MANIFEST = "manifest.json"
 ENCODER = "encoder.onnx"
 PREDICTOR = "predictor.onnx"
 MODEL_FILES = (ENCODER, PREDICTOR)
+_FILE_FIELDS = {"file", "sha256", "bytes"}
 
 
 class BundleError(ValueError):
@@ -52,6 +58,19 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Network:
+    """A network that a bundle may have beside encoder and predictor.
+
+    Attributes:
+        path: its file.
+        details: what its maker wrote down about it (inputs, parity, whether it was accepted …).
+    """
+
+    path: Path
+    details: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A bundle whose manifest and files have been checked.
 
@@ -59,11 +78,19 @@ class Bundle:
         path: its folder.
         spec: what the model expects and produces.
         manifest: the whole manifest, for people and reports.
+        networks: by name ("rollout", "critic" …), what it has beside encoder and predictor.
     """
 
     path: Path
     spec: ModelSpec
     manifest: dict[str, Any]
+    networks: Mapping[str, Network] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of it, the manifest first."""
+        required = (self.path / name for name in (MANIFEST, *MODEL_FILES))
+        return (*required, *(network.path for network in self.networks.values()))
 
 
 def sha256(path: Path) -> str:
@@ -105,8 +132,45 @@ def write_manifest(folder: Path, spec: ModelSpec, details: dict[str, Any]) -> di
         },
         **details,
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+    _write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def add_network(path: Path, name: str, source: Path, details: Mapping[str, Any]) -> Bundle:
+    """Put a network into a bundle, or replace the one of that name.
+
+    Args:
+        path: a bundle.
+        name: of the network, letters, digits, ``-`` and ``_``; its file is ``<name>.onnx``.
+        source: the ONNX file to copy.
+        details: JSON-ready, what to write down about it.
+
+    Returns:
+        The bundle as it is then.
+
+    Raises:
+        BundleError: the bundle is damaged or the name cannot be used.
+    """
+    bundle = open_bundle(path)
+    file = f"{name}.onnx"
+    if not name.replace("-", "").replace("_", "").isalnum() or file in MODEL_FILES:
+        raise BundleError(f"a network cannot be named {name!r}; use letters, digits, - and _")
+    if details.keys() & _FILE_FIELDS:
+        raise BundleError(f"details of a network cannot have {sorted(_FILE_FIELDS)}")
+    staged = path / f".{file}"
+    shutil.copyfile(source, staged)
+    entry = {"file": file, "sha256": sha256(staged), "bytes": staged.stat().st_size, **details}
+    # In this order a bundle that is cut off in between is refused for its hash and never misread.
+    os.replace(staged, path / file)
+    networks = bundle.manifest.get("networks", {}) | {name: entry}
+    _write_json(path / MANIFEST, bundle.manifest | {"networks": networks})
+    return open_bundle(path)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    staged = path.with_name(f".{path.name}")
+    staged.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(staged, path)
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -133,6 +197,13 @@ def open_bundle(path: Path) -> Bundle:
     try:
         spec = _spec(manifest)
         files = {name: manifest["files"][name]["sha256"] for name in MODEL_FILES}
+        networks = {}
+        for name, entry in manifest.get("networks", {}).items():
+            if Path(entry["file"]).name != entry["file"]:
+                raise ValueError(f"network {name}: {entry['file']!r} is not a file of the bundle")
+            files[entry["file"]] = entry["sha256"]
+            details = {key: v for key, v in entry.items() if key not in _FILE_FIELDS}
+            networks[name] = Network(path / entry["file"], details)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BundleError(
             f"{manifest_path}: missing or malformed field ({type(error).__name__}: {error}); "
@@ -147,7 +218,7 @@ def open_bundle(path: Path) -> Bundle:
                 f"{file}: its hash differs from the manifest's (truncated or changed); copy the "
                 "bundle again or export it again"
             )
-    return Bundle(path, spec, manifest)
+    return Bundle(path, spec, manifest, networks)
 
 
 def unit_of(name: str) -> str:

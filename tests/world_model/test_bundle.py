@@ -16,7 +16,14 @@ import torch
 from dots import SIZE, SMALL, moving_dot
 
 from controller.types import ModelState
-from world_model.bundle import BundleError, ModelSpec, open_bundle, sha256, write_manifest
+from world_model.bundle import (
+    BundleError,
+    ModelSpec,
+    add_network,
+    open_bundle,
+    sha256,
+    write_manifest,
+)
 from world_model.checkpoint import load_checkpoint, model_from_checkpoint
 from world_model.export import PARITY_TOLERANCE, ExportError, _write_networks, export
 from world_model.jepa import Jepa, Normalization
@@ -133,6 +140,33 @@ def test_a_damaged_bundle_is_refused_in_one_line(
     with pytest.raises(BundleError, match=message) as caught:
         load_world_model(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_can_be_added_and_is_checked_like_the_others(
+    exported: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "bundle"
+    shutil.copytree(exported, path)
+    source = tmp_path / "made.onnx"
+    source.write_bytes((exported / "predictor.onnx").read_bytes())
+    bundle = add_network(path, "critic", source, {"unit": "steps"})
+    assert bundle.networks["critic"].details == {"unit": "steps"}
+    assert bundle.networks["critic"].path.read_bytes() == source.read_bytes()
+    assert [file.name for file in bundle.files][-1] == "critic.onnx"
+    load_world_model(path)  # who does not know it leaves it alone
+    assert add_network(path, "critic", exported / "encoder.onnx", {}).networks["critic"]
+    for name in ("encoder", "../critic", ""):
+        with pytest.raises(BundleError, match="cannot be named"):
+            add_network(path, name, source, {})
+    (path / "critic.onnx").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"critic\.onnx: its hash differs"):
+        open_bundle(path)
+    (path / "critic.onnx").unlink()
+    with pytest.raises(BundleError, match=r"critic\.onnx: missing from the bundle"):
+        open_bundle(path)
+    _edit(path, lambda m: m["networks"]["critic"].update(file="../critic.onnx"))
+    with pytest.raises(BundleError, match="is not a file of the bundle"):
+        open_bundle(path)
 
 
 def test_export_refuses_what_it_cannot_prove(
