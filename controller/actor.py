@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,19 +11,42 @@ from numpy.typing import NDArray
 from controller.config import PlannerConfig
 from controller.costs import CostContext, TotalCost
 from controller.optimizers import Optimizer
-from controller.spline import interpolation_matrix, knot_steps, sample_knots
-from controller.types import NS_PER_S, Goal, ModelState, Plan, PlanStatus, WorldModel
+from controller.ranking import rank
+from controller.spline import interpolation_matrix, knot_steps
+from controller.types import (
+    NO_EFFORT,
+    NS_PER_S,
+    Begin,
+    Effort,
+    Goal,
+    ModelState,
+    Plan,
+    PlanStatus,
+    WorldModel,
+)
 
 Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class _Best:
-    """The best candidate so far: its knots ``(K, A)``, its cost and the shares of it."""
+    """The best candidate so far: knots ``(K, A)``, worst violation, cost and the shares of it."""
 
     knots: Array
+    violation: float
     cost: float
     terms: dict[str, float]
+
+
+@dataclass
+class _Progress:
+    """What a search in the making has found."""
+
+    best: _Best | None = None
+    effort: Effort = NO_EFFORT
+    tried: int = 0
+    quarantined: int = 0
+    elites: Array | None = None
 
 
 class Actor:
@@ -40,7 +63,8 @@ class Actor:
 
         Args:
             model: imagines.
-            config: ``horizon``, ``knots``, ``interpolation``, ``samples``, ``iterations`` are read.
+            config: ``horizon``, ``knots``, ``interpolation``, ``samples``, ``iterations``,
+                ``adapt`` and ``min_samples`` are read.
             optimizer: samples and updates.
             cost: judges.
         """
@@ -69,25 +93,31 @@ class Actor:
         deadline_ns: int | None,
         rng: np.random.Generator,
         committed: Array | None = None,
+        candidates: Array | None = None,
+        effort: Effort | None = None,
     ) -> Plan:
         """Search for a plan.
 
         Args:
             state: where the robot was when the newest frame was captured.
             goal: where to go.
-            warm_start: the last plan, at whatever time it was made.
+            warm_start: the last plan that was usable, at whatever time it was made.
             deadline_ns: of `time.monotonic_ns`: no iteration is started that would not end by
                 then, judging by those before. The first one is done if there is any time at all.
                 ``None`` for no deadline.
             rng: the only source of chance.
             committed: ``(M, A)`` SI, actions of the M steps after the frame that no plan can change
                 any more; they are imagined first and the plan starts after them.
+            candidates: ``(S, K, A)`` SI, knots from elsewhere to be tried too.
+            effort: search exactly this much, whatever the deadline: the ``effort`` of a plan gives
+                that plan again. ``None`` for as much as settings and deadline allow.
 
         Returns:
             The best plan found, with status OK after all iterations, BEST_SO_FAR when the deadline
-            cut the search, NO_FINITE_ROLLOUT when there was nothing to choose from. When the
-            deadline had passed before the first iteration it is what is left of the warm start and
-            then standing still, with cost NaN.
+            cut the search, LEAST_VIOLATION when every candidate breaks a guardrail (it then is a
+            plan that comes to rest, the least violating one), NO_FINITE_ROLLOUT when there was
+            nothing to choose from. When the deadline had passed before the first iteration it is
+            what is left of the warm start and then standing still, with cost NaN.
         """
         begin_ns = time.monotonic_ns()
         # Predictions may overflow; what is not finite is dropped, there is nothing to warn about.
@@ -96,27 +126,40 @@ class Actor:
                 state = advance(self._model, state, committed)
             previous = state.actions[-1] if len(state.actions) else self._rest[0]
             context = CostContext(goal, state, previous)
-            mean = self._warm_knots(warm_start, state.stamp_ns)
-            best, iterations = self._search(context, mean, deadline_ns, rng)
-        if iterations == 0:
-            best = _Best(self._last_knots(warm_start, state.stamp_ns), float("nan"), {})
-        if best is None:
-            status = PlanStatus.NO_FINITE_ROLLOUT
-        elif iterations < self._config.iterations:
-            status = PlanStatus.BEST_SO_FAR
-        else:
-            status = PlanStatus.OK
-        plan_s = (time.monotonic_ns() - begin_ns) / NS_PER_S
-        stop = self.stop_plan(state.stamp_ns, status)
-        if best is None:
-            return replace(stop, plan_s=plan_s, iterations=iterations)
-        return replace(
-            stop,
-            knots=best.knots,
-            cost=best.cost,
-            cost_terms=best.terms,
-            plan_s=plan_s,
-            iterations=iterations,
+            begin, warm_start = _check(warm_start, state.stamp_ns)
+            known_s = 0.0 if warm_start is None else warm_start.sample_s
+            mean, kept = self._begin(warm_start, candidates, state.stamp_ns)
+            search_ns = time.monotonic_ns()
+            asked = effort or affordable(self._config, deadline_ns, search_ns, known_s)
+            if effort is not None:
+                deadline_ns = None
+            found = self._search(context, mean, kept, asked, deadline_ns, rng)
+            if found.best is not None and found.best.violation > 0.0:
+                self._brake(context, found, found.best.knots)
+        now_ns = time.monotonic_ns()
+        if found.effort.iterations == 0:
+            left = self._last_knots(warm_start, state.stamp_ns)
+            found.best = _Best(left, 0.0, float("nan"), {})
+        best = found.best
+        sample_s = known_s
+        if found.tried:
+            measured_s = (now_ns - search_ns) / NS_PER_S / found.tried
+            sample_s = max(measured_s, 0.8 * known_s + 0.2 * measured_s)
+        return Plan(
+            start_ns=state.stamp_ns,
+            knot_times_s=self._knot_times_s,
+            knots=self._rest if best is None else best.knots,
+            duration_s=self._duration_s,
+            cost=float("nan") if best is None else best.cost,
+            status=self._status(found),
+            cost_terms={} if best is None else best.terms,
+            plan_s=(now_ns - begin_ns) / NS_PER_S,
+            effort=found.effort,
+            interpolation=self._config.interpolation,
+            elites=found.elites,
+            sample_s=sample_s,
+            quarantined=found.quarantined,
+            begin=begin,
         )
 
     def stop_plan(self, start_ns: int, status: PlanStatus) -> Plan:
@@ -136,49 +179,78 @@ class Actor:
             interpolation=self._config.interpolation,
         )
 
+    def _status(self, found: _Progress) -> PlanStatus:
+        if found.best is None:
+            return PlanStatus.NO_FINITE_ROLLOUT
+        if found.best.violation > 0.0:
+            return PlanStatus.LEAST_VIOLATION
+        if found.effort.iterations < self._config.iterations:
+            return PlanStatus.BEST_SO_FAR
+        return PlanStatus.OK
+
     def _search(
         self,
         context: CostContext,
-        mean: Array | None,
+        mean: Array,
+        kept: Array,
+        asked: Effort,
         deadline_ns: int | None,
         rng: np.random.Generator,
-    ) -> tuple[_Best | None, int]:
-        """Iterate until done or out of time; returns the best candidate and the iterations done."""
-        # Standing still is always a candidate: no plan is worse than it in the model's eyes.
-        rest = self._rest
-        distribution = self._optimizer.start(rest if mean is None else mean, rest[None])
-        best: _Best | None = None
+    ) -> _Progress:
+        """Iterate until done or out of time."""
+        found = _Progress()
+        optimizer = self._optimizer
+        distribution = optimizer.start(mean, kept)
         longest_ns = 0
         now_ns = time.monotonic_ns()
-        for iteration in range(self._config.iterations):
-            if deadline_ns is not None and now_ns + longest_ns >= deadline_ns:
-                return best, iteration
-            samples = self._optimizer.sample(distribution, rng, self._config.samples)
-            costs, best = self._judge(samples, context, best)
-            distribution = self._optimizer.update(distribution, samples, costs)
+
+        def in_time() -> bool:
+            return deadline_ns is None or now_ns + longest_ns < deadline_ns
+
+        iteration = 0
+        while iteration < asked.iterations and in_time():
+            count = optimizer.count(asked.samples, iteration)
+            samples = optimizer.sample(distribution, rng, count)
+            costs = self._judge(samples, context, found)
+            distribution = optimizer.update(distribution, samples, costs)
+            iteration += 1
             started_ns, now_ns = now_ns, time.monotonic_ns()
             longest_ns = max(longest_ns, now_ns - started_ns)
         # The last update has a mean that nobody has tried; it is often the best of all.
-        if deadline_ns is None or now_ns + longest_ns < deadline_ns:
-            _, best = self._judge(distribution.mean[None], context, best)
-        return best, self._config.iterations
+        last = iteration > 0 and asked.mean_tried and in_time()
+        if last:
+            self._judge(distribution.mean[None], context, found)
+        found.effort = Effort(asked.samples, iteration, last)
+        found.elites = optimizer.carried(distribution)
+        return found
 
-    def _judge(
-        self, samples: Array, context: CostContext, best: _Best | None
-    ) -> tuple[Array, _Best | None]:
-        """Costs ``(B,)`` of samples ``(B, K, A)``, and the best of them and the best before."""
+    def _judge(self, samples: Array, context: CostContext, found: _Progress) -> Array:
+        """Judge samples ``(B, K, A)``, note the best; costs ``(B,)`` for the optimiser."""
         count = len(samples)
         actions = (samples.reshape(count, -1) @ self._to_actions).reshape(count, -1, self._size)
-        rollouts = self._model.rollout(context.state, actions)
-        costs, shares = self._cost(rollouts, actions, context)
-        first = int(costs.argmin())  # NumPy gives a NaN where there is one
-        if not np.isfinite(costs[first]):
-            first = int(np.where(np.isfinite(costs), costs, np.inf).argmin())
-        cost = float(costs[first])
-        if np.isfinite(cost) and (best is None or cost < best.cost):
-            terms = {name: float(share[first]) for name, share in shares.items()}
-            best = _Best(samples[first].copy(), cost, terms)
-        return costs, best
+        judgement = self._cost(self._model.rollout(context.state, actions), actions, context)
+        ranking = rank(judgement)
+        found.tried += count
+        found.quarantined += ranking.quarantined
+        first, best = ranking.first, found.best
+        if first is not None:
+            cost = float(judgement.costs[first])
+            violation = 0.0 if ranking.admissible else float(ranking.costs[first])
+            if best is None or (violation, cost) < (best.violation, best.cost):
+                terms = {name: float(share[first]) for name, share in judgement.shares.items()}
+                found.best = _Best(samples[first].copy(), violation, cost, terms)
+        return ranking.costs
+
+    def _brake(self, context: CostContext, found: _Progress, knots: Array) -> None:
+        """Take the least violating of the plans that follow ``knots`` for a while and then rest.
+
+        Between equals it is the one that comes to rest first.
+        """
+        moving = np.tri(len(knots), len(knots), -1, dtype=np.float32)
+        best = found.best
+        found.best = None
+        self._judge(moving[:, :, None] * knots, context, found)
+        found.best = found.best or best
 
     def _last_knots(self, plan: Plan | None, start_ns: int) -> Array:
         """What is left of the last plan ``(K, A)``, zero where it says nothing.
@@ -191,18 +263,59 @@ class Actor:
         offsets_ns = (self._knot_times_s * NS_PER_S).round().astype(np.int64).tolist()
         return np.stack([plan.action_at(start_ns + offset) for offset in offsets_ns])
 
-    def _warm_knots(self, plan: Plan | None, start_ns: int) -> Array | None:
-        """The last plan read at the new knots' times ``(K, A)``, its last knot held beyond its end.
+    def _begin(
+        self, plan: Plan | None, candidates: Array | None, start_ns: int
+    ) -> tuple[Array, Array]:
+        """The first mean ``(K, A)`` and what else to try ``(E, K, A)``.
 
-        Moved by elapsed time and not by index: frames do not come as regularly as knots.
+        The last plan is read at the new knots' times, its last knot held beyond its end. It is
+        moved by elapsed time and not by index: frames do not come as regularly as knots.
         """
-        if plan is None or not plan.usable or not np.isfinite(plan.knots).all():
-            return None
-        if not plan.start_ns <= start_ns < plan.end_ns:
-            return None
-        elapsed_s = (start_ns - plan.start_ns) / NS_PER_S
-        times_s: NDArray[np.float64] = self._knot_times_s + elapsed_s
-        return sample_knots(plan.knot_times_s, plan.knots, times_s, plan.interpolation)
+        # Standing still is always a candidate: no plan is worse than it in the model's eyes.
+        mean, kept = self._rest, self._rest[None]
+        if plan is not None:
+            elapsed_s = (start_ns - plan.start_ns) / NS_PER_S
+            times_s: NDArray[np.float64] = self._knot_times_s + elapsed_s
+            matrix = interpolation_matrix(plan.knot_times_s, times_s, plan.interpolation)
+            mean = matrix @ plan.knots
+            if plan.elites is not None and len(plan.elites):
+                kept = np.concatenate([kept, matrix @ plan.elites])
+        if candidates is not None and len(candidates):
+            kept = np.concatenate([kept, candidates.astype(np.float32)])
+        return mean, kept
+
+
+def _check(plan: Plan | None, start_ns: int) -> tuple[Begin, Plan | None]:
+    """Whether the last plan can be gone on from."""
+    if plan is None or not plan.usable or not plan.start_ns <= start_ns < plan.end_ns:
+        return Begin.COLD, None
+    if not plan.intact or not np.isfinite(plan.knots).all():
+        return Begin.DAMAGED, None
+    return Begin.WARM, plan
+
+
+def affordable(
+    config: PlannerConfig, deadline_ns: int | None, now_ns: int, sample_s: float
+) -> Effort:
+    """How much to search so that it ends in time: all of it, fewer samples, fewer iterations.
+
+    Args:
+        config: ``samples`` and ``iterations`` are the most, ``min_samples`` the fewest samples
+            before iterations are given up; without ``adapt`` it is always the most.
+        deadline_ns: of `time.monotonic_ns`; ``None`` for none.
+        now_ns: of `time.monotonic_ns`.
+        sample_s: time per candidate as measured; 0 when unknown.
+    """
+    most = Effort(config.samples, config.iterations, True)
+    if not config.adapt or deadline_ns is None or sample_s <= 0.0:
+        return most
+    # A tenth stays free: an iteration that does not fit any more would be time lost.
+    total = 0.9 * (deadline_ns - now_ns) / NS_PER_S / sample_s
+    samples = int(total / config.iterations)
+    if samples >= config.min_samples:
+        return most._replace(samples=min(samples, config.samples))
+    iterations = max(int(total / config.min_samples), 1)
+    return Effort(config.min_samples, iterations, True)
 
 
 def advance(model: WorldModel, state: ModelState, actions: Array) -> ModelState:

@@ -34,6 +34,7 @@ class AgentState:
         frames: what was perceived, oldest first.
         commands: what was applied.
         plans: the last plans, oldest first.
+        warm_start: the last plan that was usable; ``None`` before the first.
         goal: where to go; ``None`` before the first goal.
         seed: of the search.
         count: steps done; with the seed it gives the random numbers of the next.
@@ -42,6 +43,7 @@ class AgentState:
     frames: tuple[Frame, ...]
     commands: CommandMemory
     plans: tuple[Plan, ...]
+    warm_start: Plan | None
     goal: Goal | None
     seed: int
     count: int
@@ -79,7 +81,7 @@ class Agent:
             seed: of the search, at least 0.
         """
         commands = CommandMemory.empty(len(self._model.spec.action_names))
-        return AgentState((), commands, (), None, seed, 0)
+        return AgentState((), commands, (), None, None, seed, 0)
 
     def reset(self, seed: int | None = None) -> None:
         """Forget everything, the goal too.
@@ -166,7 +168,12 @@ class Agent:
         # As many plans as can still be in force before the next one starts.
         plans = (*state.plans, plan)[-(config.latency_steps + 2) :]
         next_state = replace(
-            state, frames=frames, commands=commands, plans=plans, count=state.count + 1
+            state,
+            frames=frames,
+            commands=commands,
+            plans=plans,
+            warm_start=plan if plan.usable else state.warm_start,
+            count=state.count + 1,
         )
         return next_state, plan
 
@@ -196,7 +203,7 @@ class Agent:
         return self._actor.plan(
             model_state(spec, frames, commands),
             goal,
-            state.plans[-1] if state.plans else None,
+            state.warm_start,
             deadline_ns,
             np.random.default_rng([state.seed, state.count]),
             committed,

@@ -39,6 +39,11 @@ class PlannerConfig:
         interpolation: how the spline reads between knots, ``hold`` or ``linear``.
         samples: B, candidates per iteration, at least 4.
         iterations: rounds of sample, imagine, update, at least 1.
+        adapt: with a deadline, take fewer samples and then fewer iterations, as far as the plan
+            before says that all of them would come too late. The deadline holds without it too,
+            but then only iterations are given up.
+        min_samples: adapt: iterations are given up rather than having fewer samples, 4 to
+            ``samples``.
         std: std of the noise at the start, in halves of the action range, above 0.
         noise_beta: colour of the noise along the knots, power spectrum ``1/f**beta``: 0 is white,
             larger is smoother; 0 to 4.
@@ -58,6 +63,8 @@ class PlannerConfig:
     interpolation: Interpolation = "hold"
     samples: int = 300
     iterations: int = 4
+    adapt: bool = False
+    min_samples: int = 64
     std: float = 1.0
     noise_beta: float = 2.0
     elites: int = 30
@@ -80,6 +87,10 @@ class PlannerConfig:
         )
         _require(self.samples >= 4, f"samples must be at least 4, not {self.samples}")
         _require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        _require(
+            not self.adapt or 4 <= self.min_samples <= self.samples,
+            f"min_samples must be 4 to samples ({self.samples}), not {self.min_samples}",
+        )
         _require(self.std > 0, f"std must be above 0, not {self.std}")
         _require(0 <= self.noise_beta <= 4, f"noise_beta must be 0 to 4, not {self.noise_beta}")
         _require(
@@ -207,6 +218,9 @@ def _convert(hint: object, value: object, where: str) -> object:
     if typing.get_origin(hint) is Literal:
         choices = typing.get_args(hint)
         _require(value in choices, f"{where} must be one of {', '.join(choices)}, not {value!r}")
+        return value
+    if hint is bool:
+        _require(isinstance(value, bool), f"{where} must be true or false, not {value!r}")
         return value
     if value is None and type(None) in typing.get_args(hint):
         return None

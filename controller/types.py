@@ -8,9 +8,10 @@ H horizon steps, K knots, N latent tokens, D latent width, P proprio size, A act
 from __future__ import annotations
 
 import enum
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,9 +140,38 @@ class PlanStatus(enum.Enum):
 
     OK = "OK"
     BEST_SO_FAR = "BEST_SO_FAR"  # the deadline cut the search short; the best found is given
+    LEAST_VIOLATION = "LEAST_VIOLATION"  # every candidate breaks a guardrail: brake, the least bad
     STALE = "STALE"  # it was made from an observation that is too old
     NO_FINITE_ROLLOUT = "NO_FINITE_ROLLOUT"  # nothing finite to choose from: the robot must stop
     NO_GOAL = "NO_GOAL"  # there is no goal, or its time is over
+
+
+USABLE = (PlanStatus.OK, PlanStatus.BEST_SO_FAR, PlanStatus.LEAST_VIOLATION)
+
+
+class Begin(enum.Enum):
+    """What a search began with."""
+
+    COLD = "COLD"  # standing still: there was no plan to go on from
+    WARM = "WARM"  # the last plan, moved by the time that passed
+    DAMAGED = "DAMAGED"  # standing still: the last plan was changed after it was made
+
+
+class Effort(NamedTuple):
+    """How much was searched. Given back to `Actor.plan`, exactly that is searched again.
+
+    Attributes:
+        samples: candidates of the first iteration; an optimiser may draw fewer later.
+        iterations: done.
+        mean_tried: True when the mean of the last update was tried as a candidate too.
+    """
+
+    samples: int = 0
+    iterations: int = 0
+    mean_tried: bool = False
+
+
+NO_EFFORT = Effort()
 
 
 @dataclass(frozen=True)
@@ -154,11 +184,16 @@ class Plan:
         knots: ``(K, A)`` SI.
         duration_s: the plan says nothing after this many seconds from ``start_ns``.
         cost: total cost of the chosen sample; NaN when there is none.
+        status: whether it may be followed; see `usable`.
         cost_terms: the share of each cost in it, weighted.
-        status: whether it may be followed; anything but OK and BEST_SO_FAR means stop.
         plan_s: how long the search took.
-        iterations: how many iterations it did.
+        effort: how much it searched.
         interpolation: how the knots are read between their times, see `controller.spline`.
+        elites: ``(E, K, A)`` SI, other good candidates, for the next search; ``None`` for none.
+        sample_s: time per candidate, as measured so far, for the next search; 0 when unknown.
+        quarantined: candidates left out because something about them was not finite or absurd.
+        begin: what the search began with.
+        checksum: of what the next search goes on from, made with the plan; see `intact`.
     """
 
     start_ns: int
@@ -169,13 +204,40 @@ class Plan:
     status: PlanStatus
     cost_terms: Mapping[str, float] = field(default_factory=dict)
     plan_s: float = 0.0
-    iterations: int = 0
+    effort: Effort = NO_EFFORT
     interpolation: Interpolation = "hold"
+    elites: Array | None = None
+    sample_s: float = 0.0
+    quarantined: int = 0
+    begin: Begin = Begin.COLD
+    checksum: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Seal the plan."""
+        object.__setattr__(self, "checksum", self._sum())
+
+    def _sum(self) -> int:
+        head = (self.start_ns, self.duration_s, self.status, self.interpolation, self.sample_s)
+        total = zlib.crc32(repr(head).encode())
+        for array in (self.knot_times_s, self.knots, self.elites):
+            if array is not None:
+                total = zlib.crc32(array.tobytes(), total)
+        return total
+
+    @property
+    def intact(self) -> bool:
+        """False when anything that counts was changed after the plan was made."""
+        return self.checksum == self._sum()
+
+    @property
+    def iterations(self) -> int:
+        """How many iterations the search did."""
+        return self.effort.iterations
 
     @property
     def usable(self) -> bool:
         """True when the plan may be followed."""
-        return self.status in (PlanStatus.OK, PlanStatus.BEST_SO_FAR)
+        return self.status in USABLE
 
     @property
     def end_ns(self) -> int:

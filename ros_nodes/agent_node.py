@@ -283,6 +283,9 @@ class AgentNode(LifecycleNode):
             "latency_ms": (end_ns - stamp_ns) / 1e6,
             "lead_ms": (plan.start_ns - end_ns) / 1e6,
             "iterations": plan.iterations,
+            "samples": plan.effort.samples,
+            "quarantined": plan.quarantined,
+            "begin": plan.begin.value,
             "cost": plan.cost,
         }
         values |= {f"cost.{name}": share for name, share in plan.cost_terms.items()}
@@ -338,7 +341,9 @@ def _answer_wrong_transitions(node: LifecycleNode) -> None:
 def _level(status: str) -> bytes:
     if status in (PlanStatus.OK.value, PlanStatus.BEST_SO_FAR.value):
         return DiagnosticStatus.OK
-    return DiagnosticStatus.WARN if status == PlanStatus.NO_GOAL.value else DiagnosticStatus.ERROR
+    if status in (PlanStatus.NO_GOAL.value, PlanStatus.LEAST_VIOLATION.value):
+        return DiagnosticStatus.WARN
+    return DiagnosticStatus.ERROR
 
 
 def main() -> None:

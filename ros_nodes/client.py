@@ -65,7 +65,7 @@ class PlanReport:
     @property
     def usable(self) -> bool:
         """True when the robot follows it."""
-        return self.status in ("OK", "BEST_SO_FAR")
+        return self.status in ("OK", "BEST_SO_FAR", "LEAST_VIOLATION")
 
 
 class GraphClient:

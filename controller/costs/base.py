@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,22 @@ class CostContext:
     goal: Goal
     state: ModelState
     previous_action: Array
+
+
+class Judgement(NamedTuple):
+    """What all costs together say of B futures.
+
+    Attributes:
+        costs: ``(B,)``, lower is better; not finite where anything predicted is not.
+        shares: the weighted share of each term by name, each ``(B,)``.
+        violation: ``(B,)`` size of the worst violation of a guardrail, 0 where none is violated;
+            ``None`` when there are no guardrails. Whatever the costs say, a future that violates
+            none comes before one that does.
+    """
+
+    costs: Array
+    shares: dict[str, Array]
+    violation: Array | None = None
 
 
 class Cost(Protocol):

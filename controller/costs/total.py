@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from controller.config import CostConfig
 from controller.costs.action import ActionCost, SmoothnessCost
-from controller.costs.base import Cost, CostContext
+from controller.costs.base import Cost, CostContext, Judgement
 from controller.costs.task import GoalCost
 from controller.types import Rollouts
 
@@ -27,9 +27,7 @@ class TotalCost:
         """
         self._terms = [(cost, np.float32(weight)) for cost, weight in terms if weight != 0.0]
 
-    def __call__(
-        self, rollouts: Rollouts, actions: Array, context: CostContext
-    ) -> tuple[Array, dict[str, Array]]:
+    def __call__(self, rollouts: Rollouts, actions: Array, context: CostContext) -> Judgement:
         """Judge B futures.
 
         Args:
@@ -38,8 +36,7 @@ class TotalCost:
             context: goal, start and the action before.
 
         Returns:
-            The total ``(B,)``, not finite wherever anything predicted is not, and the weighted
-            share of each term by name, each ``(B,)``.
+            The total, not finite wherever anything predicted is not, and the share of each term.
         """
         # A model that predicts NaN readings is not believed about its latents either.
         # Zero times a finite number is zero, and NaN otherwise.
@@ -50,7 +47,7 @@ class TotalCost:
             share = cost(rollouts, actions, context) * weight
             shares[cost.name] = share
             total += share
-        return total, shares
+        return Judgement(total, shares)
 
 
 def build_cost(config: CostConfig, horizon: int, low: Array, high: Array) -> TotalCost:

@@ -40,8 +40,16 @@ class Optimizer(Protocol):
         """
         ...
 
+    def count(self, samples: int, iteration: int) -> int:
+        """How many samples to draw in iteration 0, 1, …, given those of the first one."""
+        ...
+
     def sample(self, distribution: Distribution, rng: np.random.Generator, count: int) -> Array:
         """Draw ``(count, K, A)`` knots, SI, all within bounds."""
+        ...
+
+    def carried(self, distribution: Distribution) -> Array | None:
+        """Knots ``(E, K, A)``, SI, that the search for the next plan should try too."""
         ...
 
     def update(self, distribution: Distribution, samples: Array, costs: Array) -> Distribution:

@@ -37,6 +37,14 @@ class CEM:
         """The distribution of the first iteration; see `Optimizer.start`."""
         return Distribution(mean, self._std, kept)
 
+    def count(self, samples: int, iteration: int) -> int:
+        """All of them, see `Optimizer.count`."""
+        return samples
+
+    def carried(self, distribution: Distribution) -> Array | None:
+        """Nothing, see `Optimizer.carried`."""
+        return None
+
     def sample(self, distribution: Distribution, rng: np.random.Generator, count: int) -> Array:
         """Draw ``(count, K, A)`` knots, SI, within bounds; see `Optimizer.sample`."""
         return self._sampler.sample(distribution, rng, count)

@@ -77,7 +77,7 @@ def test_smoothness_cost_leaves_the_actions_alone(rollouts, actions, context):
 
 def test_total_is_the_weighted_sum_and_reports_each_share(rollouts, actions, context):
     config = CostConfig(goal_weight=2.0, action_weight=0.1, smoothness_weight=0.2)
-    total, shares = build_cost(config, 2, LOW, HIGH)(rollouts, actions, context)
+    total, shares, _ = build_cost(config, 2, LOW, HIGH)(rollouts, actions, context)
     # sample 0: 2*0.25 + 0.1*0 + 0.2*0.25 = 0.55; sample 1: 2*2 + 0.1*0.75 + 0.2*0.5 = 4.175
     assert total.tolist() == pytest.approx([0.55, 4.175])
     assert {name: share.tolist() for name, share in shares.items()} == {
@@ -89,7 +89,7 @@ def test_total_is_the_weighted_sum_and_reports_each_share(rollouts, actions, con
 
 def test_a_weight_of_zero_leaves_the_term_out(rollouts, actions, context):
     config = CostConfig(action_weight=0.0, smoothness_weight=0.0)
-    _, shares = build_cost(config, 2, LOW, HIGH)(rollouts, actions, context)
+    shares = build_cost(config, 2, LOW, HIGH)(rollouts, actions, context).shares
     assert list(shares) == ["goal"]
 
 
@@ -98,13 +98,13 @@ def test_a_weight_of_zero_leaves_the_term_out(rollouts, actions, context):
 def test_whatever_is_not_finite_makes_its_sample_not_finite(rollouts, actions, context, field, bad):
     getattr(rollouts, field)[1].flat[-1] = bad
     with np.errstate(all="ignore"):
-        total, _ = build_cost(CostConfig(), 2, LOW, HIGH)(rollouts, actions, context)
+        total = build_cost(CostConfig(), 2, LOW, HIGH)(rollouts, actions, context).costs
     assert np.isfinite(total).tolist() == [True, False]
 
 
 def test_costs_of_one_sample_do_not_depend_on_the_others(rollouts, actions, context):
     cost = build_cost(CostConfig(), 2, LOW, HIGH)
-    both, _ = cost(rollouts, actions, replace(context))
+    both = cost(rollouts, actions, replace(context)).costs
     second = SimpleNamespace(latents=rollouts.latents[1:], proprio=rollouts.proprio[1:])
-    alone, _ = cost(second, actions[1:], context)
+    alone = cost(second, actions[1:], context).costs
     assert alone[0] == both[1]

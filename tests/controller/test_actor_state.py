@@ -1,0 +1,180 @@
+"""What the actor carries from plan to plan, and what it makes of guardrails and of damage."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from controller.actor import Actor, affordable
+from controller.config import CostConfig, PlannerConfig
+from controller.costs import Judgement, build_cost
+from controller.optimizers import build_optimizer
+from controller.types import Begin, Effort, Goal, Plan, PlanStatus
+
+METHODS = ["cem", "mppi"]
+PLANNER = PlannerConfig(horizon=6, knots=6, samples=128, iterations=6, elites=13)
+DT_NS = 100_000_000
+
+
+def build(model, planner: PlannerConfig = PLANNER, violation=None) -> Actor:
+    """An actor; ``violation`` gives the worst violation of positions ``(B, H, 2)``."""
+    low, high = model.spec.action_low, model.spec.action_high
+    cost = build_cost(CostConfig(action_weight=0.01), planner.horizon, low, high)
+
+    def guarded(rollouts, actions, context) -> Judgement:
+        judgement = cost(rollouts, actions, context)
+        return judgement._replace(violation=violation(rollouts.proprio))
+
+    optimizer = build_optimizer(planner, low, high)
+    return Actor(model, planner, optimizer, guarded if violation else cost)
+
+
+def search(actor: Actor, model, goal_m=(0.2, -0.1), *, seed=0, stamp_ns=0, **kw) -> Plan:
+    state = model.state(kw.pop("position_m", (0.0, 0.0)), stamp_ns)
+    goal = Goal(np.array([goal_m], np.float32))
+    rng = np.random.default_rng(seed)
+    return actor.plan(
+        state, goal, kw.pop("warm_start", None), kw.pop("deadline_ns", None), rng, **kw
+    )
+
+
+def path(plan: Plan, start_m=(0.0, 0.0)) -> np.ndarray:
+    actions = [plan.action_at(plan.start_ns + i * DT_NS) for i in range(6)]
+    return np.asarray(start_m) + np.cumsum(actions, axis=0) * 0.1
+
+
+# --- guardrails
+
+
+def beyond(limit_m: float):
+    return lambda positions: np.maximum(positions[:, :, 0] - limit_m, 0).max(axis=1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_plan_goes_where_it_must_not(model, method):
+    planner = replace(PLANNER, method=method)
+    free = search(build(model, planner), model)
+    plan = search(build(model, planner, beyond(0.1)), model)
+    assert plan.status is PlanStatus.OK
+    assert path(free)[:, 0].max() > 0.15
+    assert 0.07 < path(plan)[:, 0].max() <= 0.1 + 1e-6
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_when_all_violate_it_takes_the_least_and_comes_to_rest(model, method):
+    # 0.4 m beyond the limit: even at full speed back (0.1 m a step) the first step is 0.3 beyond
+    planner = replace(PLANNER, method=method, iterations=10)
+    actor = build(model, planner, beyond(-0.4))
+    plan = search(actor, model)
+    assert plan.status is PlanStatus.LEAST_VIOLATION
+    assert plan.usable
+    assert path(plan)[0, 0] < -0.08
+    assert not plan.knots[-1].any()
+
+
+def test_among_equal_violations_it_stands_still(model):
+    actor = build(model, violation=lambda positions: np.ones(len(positions), np.float32))
+    plan = search(actor, model)
+    assert plan.status is PlanStatus.LEAST_VIOLATION
+    assert not plan.knots.any()
+
+
+def test_a_guardrail_that_nobody_breaks_changes_nothing(model):
+    np.testing.assert_array_equal(
+        search(build(model), model).knots, search(build(model, violation=beyond(9.0)), model).knots
+    )
+
+
+# --- effort
+
+
+def test_the_effort_of_a_plan_gives_it_again(model):
+    actor = build(model, replace(PLANNER, iterations=50))
+    rollout = model.rollout
+
+    def rollout_slowly(state, actions):
+        time.sleep(0.005)
+        return rollout(state, actions)
+
+    model.rollout = rollout_slowly
+    cut = search(actor, model, deadline_ns=time.monotonic_ns() + 40_000_000)
+    assert cut.status is PlanStatus.BEST_SO_FAR
+    assert 1 <= cut.effort.iterations < 50
+    model.rollout = rollout
+    again = search(actor, model, deadline_ns=time.monotonic_ns() - 1, effort=cut.effort)
+    assert (again.effort, again.status, again.cost) == (cut.effort, cut.status, cut.cost)
+    np.testing.assert_array_equal(again.knots, cut.knots)
+
+
+ADAPT = PlannerConfig(samples=300, iterations=4, adapt=True, min_samples=60)
+
+
+@pytest.mark.parametrize(
+    ("left_s", "sample_s", "expected"),
+    [
+        (0.1, 0.0, (300, 4)),  # nothing known yet
+        (0.1, 1e-5, (300, 4)),  # 0.09 s / 10 us = 9000 candidates: all of them
+        (0.1, 8e-5, (281, 4)),  # 1125 candidates in 4 iterations
+        (0.1, 5e-4, (60, 3)),  # 180 candidates: not less than 60 at a time
+        (0.1, 1e-1, (60, 1)),  # never less than one iteration
+        (None, 1e-1, (300, 4)),
+    ],
+)
+def test_what_is_affordable(left_s, sample_s, expected):
+    deadline_ns = None if left_s is None else 5 + round(left_s * 1e9)
+    assert affordable(ADAPT, deadline_ns, 5, sample_s) == Effort(*expected, True)
+    assert affordable(replace(ADAPT, adapt=False), deadline_ns, 5, sample_s)[:2] == (300, 4)
+
+
+def test_a_slow_model_gets_fewer_samples_and_all_iterations(model):
+    planner = replace(PLANNER, adapt=True, min_samples=16)
+    actor = build(model, planner)
+    rollout = model.rollout
+
+    def rollout_slowly(state, actions):
+        time.sleep(2e-4 * len(actions))  # all of it: 6 * 128 * 0.2 ms = 154 ms
+        return rollout(state, actions)
+
+    model.rollout = rollout_slowly
+    plan = None
+    for _ in range(3):
+        deadline_ns = time.monotonic_ns() + 80_000_000
+        plan = search(actor, model, warm_start=plan, deadline_ns=deadline_ns)
+        late_ns = time.monotonic_ns() - deadline_ns
+        assert late_ns < 40_000_000
+    assert plan.effort.iterations >= 4
+    assert 16 <= plan.effort.samples < 100
+    assert 2e-4 < plan.sample_s < 2e-3
+
+
+# --- damage
+
+
+def test_a_plan_is_intact_and_a_replaced_one_too(model):
+    plan = search(build(model), model)
+    assert plan.intact
+    assert replace(plan, knots=plan.knots + 1).intact
+
+
+@pytest.mark.parametrize("what", ["knots", "knot_times_s"])
+def test_a_warm_start_that_was_changed_is_not_gone_on_from(model, what):
+    actor = build(model)
+    cold, last = search(actor, model), search(actor, model, seed=1)
+    warm = search(actor, model, warm_start=last)
+    assert (cold.begin, warm.begin) == (Begin.COLD, Begin.WARM)
+    bits = getattr(last, what).view(np.uint8).reshape(-1)
+    bits[5] ^= 1  # one flipped bit
+    assert not last.intact
+    plan = search(actor, model, warm_start=last)
+    assert plan.begin is Begin.DAMAGED
+    np.testing.assert_array_equal(plan.knots, cold.knots)
+
+
+def test_candidates_from_elsewhere_are_tried(model):
+    planner = replace(PLANNER, samples=4, elites=2, kept_elites=0, iterations=1)
+    good = search(build(model), model)
+    plan = search(build(model, planner), model, candidates=good.knots[None])
+    assert plan.cost <= good.cost
