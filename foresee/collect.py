@@ -15,12 +15,16 @@ from tqdm import tqdm
 from foresee.errors import UsageError
 from foresee.workers import map_in_processes
 from foresee.worlds import CAMERA, check_seed, core_of, make_world
-from sim.exploration import Explorer
+from sim.policies import make_explorer
 from sim.randomization import Randomization
 from world_model.data.dataset import DatasetSpec, DatasetWriter, Episode
 
 # Truth that is stored beside the data for probes; never given to training or to the agent.
 EVALUATION = {
+    "base.x": ("base_position_m", 0),
+    "base.y": ("base_position_m", 1),
+    "wall.x": ("door_position_m", 0),
+    "door.y": ("door_position_m", 1),
     "block.x": ("block_position_m", 0),
     "block.y": ("block_position_m", 1),
     "block.yaw": ("block_yaw_rad", None),
@@ -126,7 +130,7 @@ def _describe(recording: Recording) -> DatasetSpec:
             action_low=tuple(float(v) for v in core.action_space.low),
             action_high=tuple(float(v) for v in core.action_space.high),
             evaluation_names=tuple(n for n, (key, _) in EVALUATION.items() if key in info),
-            robot_type="panda",
+            robot_type=core.robot_type,
             env_id=recording.env_id,
             seed=recording.seed,
         )
@@ -153,7 +157,7 @@ def _record(index: int) -> Episode:
     """Episode ``index``: action t is what was applied from frame t to frame t + 1."""
     seed = int(np.random.SeedSequence((_recording.seed, index)).generate_state(1)[0])
     obs, info = _world.reset(seed=seed)
-    explorer = Explorer(_world, np.random.default_rng(seed))
+    explorer = make_explorer(_world, np.random.default_rng(seed))
     images, proprio, actions, evaluation = [], [], [], []
     for _ in range(_recording.episode_frames):
         action = explorer.action(info)

@@ -232,7 +232,7 @@ class Eval:
     seed: int = 10_000
     """Seed of the first episode."""
     floors: bool = True
-    """Judge zero action, random actions and the scripted straight line as well."""
+    """Judge doing nothing, random actions, a scripted policy and a straight line as well."""
     workers: int = 0
     """Processes; 0 takes one for each core."""
     image_size: int = 64
@@ -269,6 +269,12 @@ class Eval:
                 f"{name:10} {row['success_rate']:6.1%}   {low:6.1%} - {high:6.1%}   "
                 f"{100 * final['median']:6.1f} cm {100 * final['p95']:6.1f} cm"
             )
+            for also, rate in row["also"].items():
+                low, high = rate["ci95"]
+                print(
+                    f"  {also.removeprefix('success_'):8} {rate['success_rate']:6.1%}   "
+                    f"{low:6.1%} - {high:6.1%}"
+                )
         plan = summary["plan_ms"]
         print(f"n = {summary['n']}; a plan takes {plan['p50']:.0f} ms (p99 {plan['p99']:.0f} ms)")
 

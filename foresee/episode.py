@@ -6,7 +6,7 @@ The world waits while the agent plans. `ros_nodes` runs the same agent in real t
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from controller.agent import Agent
 from controller.types import Plan
 from foresee.worlds import CAMERA, core_of, observation_of
-from sim.scripted import scripted_action
+from sim.policies import scripted_action, straight_line_action
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class EpisodeResult:
         start_distance_m: from the goal, before the first action.
         final_distance_m: from the goal, after the last.
         plan_ms: wall time of each plan.
+        also: what else was reached at the end, stricter or in part: the names in the world's truth
+            that begin with ``success_``.
     """
 
     seed: int
@@ -36,6 +38,7 @@ class EpisodeResult:
     start_distance_m: float
     final_distance_m: float
     plan_ms: tuple[float, ...]
+    also: dict[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ def run_episode(
         start_distance_m=start_distance_m,
         final_distance_m=float(info["distance_m"]),
         plan_ms=tuple(plan_ms),
+        also=_also(info),
     )
 
 
@@ -107,8 +111,9 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
     Args:
         world: a foresee environment; it is not rendered, so this is quick.
         seed: of the world and of the random policy.
-        policy: ``zero`` does nothing, ``random`` draws uniform actions, ``scripted`` follows a
-            hand-written straight line with the simulator's truth.
+        policy: ``zero`` does nothing, ``random`` draws uniform actions, ``straight`` heads for the
+            goal as the crow flies, ``scripted`` is the hand-written policy; the last two know the
+            simulator's truth.
     """
     core = core_of(world)
     _, info = world.reset(seed=seed)
@@ -121,6 +126,8 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
             action = np.zeros(low.shape, np.float32)
         elif policy == "random":
             action = rng.uniform(low, high).astype(np.float32)
+        elif policy == "straight":
+            action = straight_line_action(world.spec.id, info)
         else:
             action = scripted_action(world.spec.id, info)
         core.command(action)
@@ -132,4 +139,9 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
         start_distance_m=start_distance_m,
         final_distance_m=float(info["distance_m"]),
         plan_ms=(),
+        also=_also(info),
     )
+
+
+def _also(truth: dict[str, Any]) -> dict[str, bool]:
+    return {name: bool(truth[name]) for name in truth if name.startswith("success_")}

@@ -22,10 +22,15 @@ from foresee.errors import UsageError
 from foresee.statistics import percentiles, wilson_interval
 from foresee.workers import map_in_processes
 from foresee.worlds import check_fit, check_seed, make_world
+from sim.policies import has_straight_line
 from world_model.bundle import MANIFEST, open_bundle, sha256
 from world_model.runtime import Provider, load_world_model
 
-FLOORS = ("zero", "random", "scripted")
+
+def floors_of(env_id: str) -> tuple[str, ...]:
+    """Policies without a model that are judged beside the agent; see `run_floor`."""
+    straight = ("straight",) if has_straight_line(env_id) else ()
+    return ("zero", "random", *straight, "scripted")
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,8 @@ class Evaluation:
         seed: of the first episode.
         image_size: side of the camera image in pixels.
         provider: ONNX Runtime execution provider.
-        floors: judge zero action, random actions and the scripted straight line as well.
+        floors: judge doing nothing, random actions, the scripted policy and, where it is another,
+            the straight line as well.
     """
 
     env_id: str
@@ -65,9 +71,10 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         progress: show a progress bar.
 
     Returns:
-        A JSON-ready summary: ``success_rate``, ``ci95``, ``n``, ``floors``, ``plan_ms``,
-        ``final_distance_m``, and what is needed to repeat it. After Ctrl-C it is of the episodes
-        that were done, with ``finished`` False.
+        A JSON-ready summary: ``success_rate``, ``ci95``, ``n``, ``also`` (rates of stricter or
+        partial success, as the world tells them), ``floors``, ``plan_ms``, ``final_distance_m``,
+        and what is needed to repeat it. After Ctrl-C it is of the episodes that were done, with
+        ``finished`` False.
 
     Raises:
         BundleError: the bundle cannot be used.
@@ -89,8 +96,8 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         world.close()
     job = dataclasses.replace(job, agent=waiting_world(job.agent))
     tasks = [("agent", job.seed + i) for i in range(job.episodes)]
-    if job.floors:
-        tasks += [(name, job.seed + i) for name in FLOORS for i in range(job.episodes)]
+    floors = floors_of(job.env_id) if job.floors else ()
+    tasks += [(name, job.seed + i) for name in floors for i in range(job.episodes)]
     results: dict[str, list[EpisodeResult]] = {name: [] for name, _ in tasks}
     work = map_in_processes(_run, tasks, workers, _start_worker, (job,))
     bar = tqdm(total=len(tasks), desc="eval", unit="episode", disable=not progress)
@@ -112,7 +119,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         "env": job.env_id,
         **_summary(results["agent"]),
         "finished": finished,
-        "floors": {name: _summary(results[name]) for name in FLOORS if results.get(name)},
+        "floors": {name: _summary(results[name]) for name in floors if results.get(name)},
         "plan_ms": percentiles([ms for r in results["agent"] for ms in r.plan_ms]),
         "seed": job.seed,
         "bundle": str(job.bundle),
@@ -139,6 +146,15 @@ def _summary(results: list[EpisodeResult]) -> dict[str, Any]:
         "success_rate": successes / n,
         "ci95": [round(v, 4) for v in wilson_interval(successes, n)],
         "n": n,
+        "also": {
+            name: {
+                "success_rate": sum(r.also[name] for r in results) / n,
+                "ci95": [
+                    round(v, 4) for v in wilson_interval(sum(r.also[name] for r in results), n)
+                ],
+            }
+            for name in results[0].also
+        },
         "start_distance_m": {
             "mean": round(float(np.mean([r.start_distance_m for r in results])), 4)
         },

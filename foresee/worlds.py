@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 import sim
 from controller.types import NS_PER_S, ModelSpec, Observation
 from foresee.errors import UsageError, suggest
-from sim.envs.table import TableEnv
+from sim.envs.base import WorldEnv
 from sim.randomization import Randomization
 
 CAMERA = "scene"
@@ -62,10 +62,10 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"--seed must be at least 0, got {seed}")
 
 
-def core_of(world: gymnasium.Env) -> TableEnv:
+def core_of(world: gymnasium.Env) -> WorldEnv:
     """The environment inside its Gymnasium wrappers, with what foresee needs beside the API."""
     core = world.unwrapped
-    assert isinstance(core, TableEnv)
+    assert isinstance(core, WorldEnv)
     return core
 
 

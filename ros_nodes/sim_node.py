@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, cast
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -58,7 +58,14 @@ class SimNode(Node):
             env = gymnasium.make(given.env_id, image_size=given.image_size, camera=given.camera)
         except gymnasium.error.Error as error:
             raise ValueError(f"parameter env_id: {error}") from error
-        self._env = cast(TableEnv, env.unwrapped)
+        core = env.unwrapped
+        if not isinstance(core, TableEnv):
+            env.close()
+            raise ValueError(
+                f"parameter env_id: {given.env_id} has no arm commanded by tool velocity, which is "
+                "all that these topics can carry; it runs in one process: foresee run, foresee eval"
+            )
+        self._env = core
         self._axes = list(action_axes(self._env.action_names))
         names = [n for n in self._env.proprio_names if n.endswith(".position")]
         self._joint_names = [n.removesuffix(".position") for n in names]

@@ -3,14 +3,22 @@
 import gymnasium
 
 from sim.exploration import Explorer
+from sim.policies import make_explorer, scripted_action, straight_line_action
 from sim.randomization import Randomization
-from sim.scripted import scripted_action
 
-__all__ = ["ENV_IDS", "Explorer", "Randomization", "scripted_action"]
+__all__ = [
+    "ENV_IDS",
+    "Explorer",
+    "Randomization",
+    "make_explorer",
+    "scripted_action",
+    "straight_line_action",
+]
 
 _ENVIRONMENTS = {
     "foresee/Reach-v0": "sim.envs.reach:ReachEnv",
     "foresee/Push-v0": "sim.envs.push:PushEnv",
+    "foresee/TwoRooms-v0": "sim.envs.rooms:TwoRoomsEnv",
 }
 ENV_IDS = tuple(_ENVIRONMENTS)
 

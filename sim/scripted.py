@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.envs import push, reach
+from sim.envs.push import MAX_SPEED_M_S as MAX_PUSH_SPEED_M_S
 from sim.envs.push import contact_distance_m
+from sim.envs.reach import MAX_SPEED_M_S as MAX_REACH_SPEED_M_S
 
 _GAIN_HZ = 5.0  # speed per distance left, below the speed limit
 _ORBIT_M = 0.085  # distance of the tool from the block's centre on the way round it
@@ -20,21 +21,15 @@ _DONE_M = 0.008
 Array = NDArray[np.float64]
 
 
-def scripted_action(env_id: str, info: Mapping[str, Any]) -> NDArray[np.float32]:
-    """The action ``(A,)`` in m/s of the hand-written policy, from the truth in `info`.
+def reach(info: Mapping[str, Any]) -> NDArray[np.float32]:
+    """The action ``(3,)`` in m/s straight to the goal of Reach."""
+    to_goal = info["goal_position_m"] - info["tool_position_m"]
+    return _limited(_GAIN_HZ * to_goal, MAX_REACH_SPEED_M_S)
 
-    Reach: straight to the goal. Push: round the block to the side away from the goal, then
-    through it.
 
-    Raises:
-        ValueError: there is no policy for this environment.
-    """
-    if env_id == "foresee/Reach-v0":
-        to_goal = info["goal_position_m"] - info["tool_position_m"]
-        return _limited(_GAIN_HZ * to_goal, reach.MAX_SPEED_M_S)
-    if env_id == "foresee/Push-v0":
-        return push_towards(info, info["goal_position_m"][:2], push.MAX_SPEED_M_S)
-    raise ValueError(f"no scripted policy for {env_id!r}")
+def push_to_goal(info: Mapping[str, Any]) -> NDArray[np.float32]:
+    """The action ``(2,)`` in m/s of Push: round the block, then through it towards the goal."""
+    return push_towards(info, info["goal_position_m"][:2], MAX_PUSH_SPEED_M_S)
 
 
 def push_towards(info: Mapping[str, Any], place_m: Array, speed_m_s: float) -> NDArray[np.float32]:

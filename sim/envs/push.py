@@ -33,7 +33,7 @@ class PushEnv(TableEnv):
 
     Args:
         image_size: height and width of the images, pixels.
-        camera: name of a camera in `sim.camera.CAMERAS`.
+        camera: name of a camera in `sim.camera.TABLE_CAMERAS`.
         randomization: see `TableEnv`.
         render_mode: None or "rgb_array".
     """

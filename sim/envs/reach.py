@@ -25,7 +25,7 @@ class ReachEnv(TableEnv):
 
     Args:
         image_size: height and width of the images, pixels.
-        camera: name of a camera in `sim.camera.CAMERAS`.
+        camera: name of a camera in `sim.camera.TABLE_CAMERAS`.
         randomization: see `TableEnv`.
         render_mode: None or "rgb_array".
     """

@@ -1,41 +1,31 @@
-"""What all table-top environments share: spaces, time, observation, goal image."""
+"""What the environments with an arm at a table share."""
 
 from __future__ import annotations
 
-import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.camera import CameraSpec, Image, named_camera
-from sim.randomization import Randomization, Scene
+from sim.camera import TABLE_CAMERAS
+from sim.envs.base import Truth, WorldEnv
+from sim.randomization import Randomization
 from sim.robot import JOINT_NAMES, Box
-from sim.world import PHYSICS_HZ, World
+from sim.world import World
 
-Observation = dict[str, NDArray[Any]]
-Truth = dict[str, Any]
+__all__ = ["PROPRIO_NAMES", "TableEnv", "Truth"]
 
 PROPRIO_NAMES = (
     *(f"{name}.position" for name in JOINT_NAMES),
     *(f"{name}.velocity" for name in JOINT_NAMES),
     *(f"tool.{axis}" for axis in "xyz"),
 )
-_RENDER_SIZE = 256
+_VELOCITIES = ("tool.vx", "tool.vy", "tool.vz")
 
 
-class TableEnv(gymnasium.Env[Any, Any], abc.ABC):
-    """A Panda on a table, commanded by tool velocity, seen by one camera.
-
-    Observation: `image` and `goal_image` ``(S, S, 3)`` uint8 RGB; `proprio` ``(17,)`` float32,
-    named by `proprio_names`. Action: tool velocity ``(A,)`` float32 in m/s, world frame, named by
-    `action_names`; what is outside the limits is clipped to them. `info` is the truth, for
-    evaluation alone.
-
-    `step` is `command`, `advance` by `control_dt_s`, `observe`. A robot node that needs finer time
-    calls these three itself and gets the same motion.
+class TableEnv(WorldEnv):
+    """A Panda on a table, commanded by tool velocity in m/s, world frame.
 
     Args:
         box: where the tool may go.
@@ -43,23 +33,18 @@ class TableEnv(gymnasium.Env[Any, Any], abc.ABC):
         action_names: the axes of the tool's velocity that an action sets; the others stay zero.
         max_speed_m_s: limit of each component of an action.
         image_size: height and width of the images, pixels.
-        camera: name of a camera in `sim.camera.CAMERAS`.
-        randomization: how scenes differ between episodes; a mapping is read by
-            `Randomization.from_mapping`; None for the nominal scene always.
+        camera: name of a camera in `sim.camera.TABLE_CAMERAS`.
+        randomization: see `WorldEnv`.
         render_mode: None or "rgb_array".
 
     Raises:
         ValueError: no such camera, size or randomization.
     """
 
-    metadata = {  # noqa: RUF012 - as Gymnasium declares it
-        "render_modes": ["rgb_array"],
-        "render_fps": 10,
-    }
-    control_dt_s = 0.1
-    success_radius_m: float
-    action_space: gymnasium.spaces.Box
+    cameras = TABLE_CAMERAS
     proprio_names = PROPRIO_NAMES
+    robot_type = "panda"
+    _world: World
 
     def __init__(
         self,
@@ -73,107 +58,17 @@ class TableEnv(gymnasium.Env[Any, Any], abc.ABC):
         randomization: Randomization | Mapping[str, Any] | None,
         render_mode: str | None,
     ) -> None:
-        if not 16 <= image_size <= 1024:
-            raise ValueError(f"image_size is {image_size}; give 16 to 1024 pixels")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode is {render_mode!r}; give None or 'rgb_array'")
-        self.camera: CameraSpec = named_camera(camera)
-        if isinstance(randomization, Mapping):
-            randomization = Randomization.from_mapping(randomization)
         self.box = box
-        self.action_names = action_names
-        self.image_size = image_size
-        self.render_mode = render_mode
-        self._max_speed_m_s = max_speed_m_s
-        self._randomization = randomization
+        self._axes = [_VELOCITIES.index(name) for name in action_names]
+        super().__init__(
+            action_names=action_names,
+            action_limits=[max_speed_m_s] * len(action_names),
+            image_size=image_size,
+            camera=camera,
+            randomization=randomization,
+            render_mode=render_mode,
+        )
         self._world = World(box, with_block)
-        self._advanced_s = 0.0
-        self._steps_done = 0
-        self._goal_image: Image = np.zeros((image_size, image_size, 3), np.uint8)
-        images = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict(
-            {
-                "image": images,
-                "goal_image": images,
-                "proprio": gymnasium.spaces.Box(
-                    -np.inf, np.inf, (len(self.proprio_names),), np.float32
-                ),
-            }
-        )
-        self.action_space = gymnasium.spaces.Box(
-            -max_speed_m_s, max_speed_m_s, (len(action_names),), np.float32
-        )
-
-    @abc.abstractmethod
-    def truth(self) -> Truth:
-        """Where things really are, for evaluation alone; the `info` of `step` and `reset`."""
-
-    @abc.abstractmethod
-    def _place_goal(self, rng: np.random.Generator) -> None:
-        """Choose start and goal, and arrange the world as it is when the goal is reached."""
-
-    @abc.abstractmethod
-    def _place_start(self) -> None:
-        """Arrange the world for the start that `_place_goal` chose."""
-
-    def _lost(self) -> bool:
-        """Whether the goal can no longer be reached."""
-        return False
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, Truth]:
-        """Start an episode; the same seed gives the same frames, whatever was before."""
-        super().reset(seed=seed)
-        scene = Scene() if self._randomization is None else self._randomization.draw(self.np_random)
-        self._world.reset(scene)
-        self._place_goal(self.np_random)
-        self._goal_image = self._image()
-        self._place_start()
-        self._advanced_s = 0.0
-        self._steps_done = 0
-        return self.observe(), self.truth()
-
-    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, Truth]:
-        """Apply one action for `control_dt_s`. The reward is minus the distance to the goal."""
-        self.command(action)
-        self.advance(self.control_dt_s)
-        truth = self.truth()
-        return self.observe(), -truth["distance_m"], self._lost(), False, truth
-
-    def command(self, action: Sequence[float] | NDArray[np.float32]) -> None:
-        """Set the tool velocity ``(A,)`` in m/s that holds until the next command.
-
-        Raises:
-            ValueError: wrong length, or not finite.
-        """
-        values = np.asarray(action, np.float64)
-        if values.shape != (len(self.action_names),):
-            raise ValueError(
-                f"action has shape {values.shape}; give ({len(self.action_names)},): "
-                f"{', '.join(self.action_names)}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(f"action is {values.tolist()}; give finite numbers")
-        velocity = np.zeros(3)
-        axes = [("tool.vx", "tool.vy", "tool.vz").index(name) for name in self.action_names]
-        velocity[axes] = np.clip(values, -self._max_speed_m_s, self._max_speed_m_s)
-        self._world.robot.set_tool_velocity(velocity)
-
-    def advance(self, dt_s: float) -> None:
-        """Let time pass. What is not a whole physics step is carried over to the next call."""
-        self._advanced_s += dt_s
-        steps = round(self._advanced_s * PHYSICS_HZ)
-        self._world.step(steps - self._steps_done)
-        self._steps_done = steps
-
-    def observe(self) -> Observation:
-        """What the robot's sensors say now."""
-        return {
-            "image": self._image(),
-            "goal_image": self._goal_image.copy(),
-            "proprio": self.proprio(),
-        }
 
     def proprio(self) -> NDArray[np.float32]:
         """The readings ``(17,)`` of `proprio_names`: rad, rad/s, m. Cheap: renders nothing."""
@@ -181,15 +76,7 @@ class TableEnv(gymnasium.Env[Any, Any], abc.ABC):
         tool = self._world.robot.tool_position()
         return np.concatenate([positions, velocities, tool]).astype(np.float32)
 
-    def render(self) -> Image | None:
-        """A larger image ``(256, 256, 3)`` of the same view, for people."""
-        if self.render_mode is None:
-            return None
-        return self._world.render(self.camera, _RENDER_SIZE)
-
-    def close(self) -> None:
-        """End the physics server."""
-        self._world.close()
-
-    def _image(self) -> Image:
-        return self._world.render(self.camera, self.image_size)
+    def _command(self, action: NDArray[np.float64]) -> None:
+        velocity = np.zeros(3)
+        velocity[self._axes] = action
+        self._world.robot.set_tool_velocity(velocity)

@@ -14,3 +14,9 @@ def reach(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def push(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """The same of Push, through the same commands."""
     return make("foresee/Push-v0", tmp_path_factory.mktemp("push"), frames=240, steps=30)
+
+
+@pytest.fixture(scope="session")
+def rooms(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The same of TwoRooms, which has no arm."""
+    return make("foresee/TwoRooms-v0", tmp_path_factory.mktemp("rooms"), frames=240, steps=30)

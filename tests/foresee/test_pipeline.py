@@ -1,4 +1,4 @@
-"""Collect, train, export, run and evaluate through the command line, for both environments."""
+"""Collect, train, export, run and evaluate through the command line, for each kind of world."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from world_model.runtime import load_world_model
 QUICK = "planner: {samples: 16, iterations: 1, elites: 4, kept_elites: 2}\n"
 
 
-@pytest.mark.parametrize("name", ["reach", "push"])
+@pytest.mark.parametrize("name", ["reach", "push", "rooms"])
 def test_every_environment_goes_through_the_same_commands(
     name: str, request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,7 +37,8 @@ def test_every_environment_goes_through_the_same_commands(
     assert main(["eval", *common, *options]) == 0
     result = json.loads(summary.read_text())
     assert result["n"] == 2
-    assert set(result["floors"]) == {"zero", "random", "scripted"}
+    floors = {"zero", "random", "scripted"} | ({"straight"} if name == "rooms" else set())
+    assert set(result["floors"]) == floors
     assert set(result["plan_ms"]) == {"p50", "p95", "p99"}
     assert 0 <= result["ci95"][0] <= result["success_rate"] <= result["ci95"][1] <= 1
     assert result["floors"]["zero"]["success_rate"] == 0  # goals are away from the start

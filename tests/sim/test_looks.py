@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import sim
-from sim.camera import CAMERAS, render
+from sim.camera import TABLE_CAMERAS, render
 from sim.envs import reach
 from sim.randomization import Randomization, Scene
 from sim.world import World
@@ -26,7 +26,7 @@ def test_tool_is_seen_everywhere_in_the_workspace():
         for y in np.linspace(reach.BOX.low[1], reach.BOX.high[1], 5):
             for z in np.linspace(reach.BOX.low[2], reach.BOX.high[2], 4):
                 world.robot.place_tool((x, y, z))
-                seen = tool_pixels(world.render(CAMERAS["scene"], 64)).sum()
+                seen = tool_pixels(world.render(TABLE_CAMERAS["scene"], 64)).sum()
                 assert seen >= 6, f"{seen} pixels of the tool at {x:.2f} {y:.2f} {z:.2f}"
     world.close()
 
@@ -36,10 +36,10 @@ def test_one_centimetre_changes_the_image_along_each_axis():
     world.reset(Scene())
     centre = np.mean([reach.BOX.low, reach.BOX.high], axis=0)
     world.robot.place_tool(centre)
-    before = world.render(CAMERAS["scene"], 64).astype(int)
+    before = world.render(TABLE_CAMERAS["scene"], 64).astype(int)
     for axis in range(3):
         world.robot.place_tool(centre + 0.01 * np.eye(3)[axis])
-        change = np.abs(world.render(CAMERAS["scene"], 64) - before).max(axis=2)
+        change = np.abs(world.render(TABLE_CAMERAS["scene"], 64) - before).max(axis=2)
         assert (change > 20).sum() >= 10, "xyz"[axis]
     world.close()
 
@@ -71,14 +71,14 @@ def test_images_of_a_pybullet_without_numpy_are_accepted():
 
     world = World(reach.BOX, with_block=False)
     world.reset(Scene())
-    array = render(world._bullet, CAMERAS["scene"], 32, (0.5, 0.5, 0.5))
-    flat = render(TupleBullet(world._bullet), CAMERAS["scene"], 32, (0.5, 0.5, 0.5))
+    array = render(world._bullet, TABLE_CAMERAS["scene"], 32, (0.5, 0.5, 0.5))
+    flat = render(TupleBullet(world._bullet), TABLE_CAMERAS["scene"], 32, (0.5, 0.5, 0.5))
     np.testing.assert_array_equal(array, flat)
     world.close()
 
 
 def test_intrinsics_project_the_target_to_the_middle_and_the_edge_to_the_edge():
-    camera = CAMERAS["scene"]
+    camera = TABLE_CAMERAS["scene"]
     matrix = camera.intrinsics(64)
     half = np.tan(np.radians(camera.fov_deg / 2))
     np.testing.assert_allclose(matrix @ [0.0, 0.0, 1.0], [32, 32, 1])

@@ -15,7 +15,7 @@ import gymnasium, hashlib, numpy, sim, sys
 env = gymnasium.make(sys.argv[1], randomization={"color": 0.1, "camera_position_m": 0.02})
 rng = numpy.random.default_rng(7)
 observation, info = env.reset(seed=7)
-explorer = sim.Explorer(env, rng)
+explorer = sim.make_explorer(env, rng)
 digest = hashlib.sha256()
 for _ in range(40):
     observation, _, _, _, info = env.step(explorer.action(info))
@@ -44,8 +44,9 @@ def test_two_processes_see_the_same_frames_and_share_a_new_cache(env_id, tmp_pat
     assert [process.returncode for process in processes] == [0, 0]
     first, second = (output.split("frames ")[1].strip() for output in outputs)
     assert first == second != hashlib.sha256().hexdigest()
-    (folder,) = (tmp_path / "foresee").iterdir()
-    assert (folder / "panda.urdf").is_file()
+    if env_id != "foresee/TwoRooms-v0":  # has no arm to prepare
+        (folder,) = (tmp_path / "foresee").iterdir()
+        assert (folder / "panda.urdf").is_file()
 
 
 def test_prepared_meshes_are_light_and_whole():

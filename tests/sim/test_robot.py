@@ -5,9 +5,10 @@ import pybullet
 import pytest
 
 from sim.envs import push, reach
+from sim.physics import PHYSICS_HZ
 from sim.randomization import Scene
 from sim.robot import JOINT_NAMES, Box
-from sim.world import PHYSICS_HZ, World
+from sim.world import World
 
 STEPS = PHYSICS_HZ // 10  # in 0.1 s
 
