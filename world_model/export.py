@@ -21,16 +21,18 @@ from world_model.bundle import (
     PREDICTOR,
     Bundle,
     ModelSpec,
+    add_network,
     open_bundle,
     write_manifest,
 )
 from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
 from world_model.data.cache import Cache, build_cache, split_episodes
 from world_model.jepa import Jepa
-from world_model.runtime import load_world_model
+from world_model.rollout_graph import OPSET, rollout_graph
+from world_model.runtime import ROLLOUT, OnnxWorldModel, Start, load_world_model
 
 PARITY_TOLERANCE = 1e-4
-OPSET = 18
+_PARITY_HORIZON = 12
 
 
 class ExportError(ValueError):
@@ -87,6 +89,8 @@ def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bund
         _write_networks(model, spec, staging)
         details = _details(checkpoint)
         write_manifest(staging, spec, details)
+        bundle = add_rollout(staging, ROLLOUT, rollout_graph(model), {})
+        details["networks"] = bundle.manifest["networks"]
         details["parity"] = _parity(model, staging, cache, checkpoint)
         write_manifest(staging, spec, details)
         staging.chmod(0o755)
@@ -96,6 +100,14 @@ def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bund
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return open_bundle(out)
+
+
+def add_rollout(path: Path, name: str, graph: onnx.ModelProto, details: dict[str, Any]) -> Bundle:
+    """Put a rollout graph into a bundle under ``name``; see `add_network`."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
+        file = Path(folder) / f"{name}.onnx"
+        onnx.save(graph, file)
+        return add_network(path, name, file, details)
 
 
 def _spec(checkpoint: Checkpoint, model: Jepa) -> ModelSpec:
@@ -222,10 +234,15 @@ def _parity(model: Jepa, folder: Path, cache: Cache, checkpoint: Checkpoint) -> 
     actions = torch.from_numpy(clips.actions[:, :context])
     next_latent, next_proprio = model.step(latents, proprio, actions)
     onnx_next = runtime.predict(onnx_latents, proprio.numpy(), actions.numpy())
+    states = [
+        Start(latent, clips.proprio[row, :context], clips.actions[row, : context - 1])
+        for row, latent in enumerate(onnx_latents)
+    ]
     error = {
         "encoder": float(np.abs(onnx_latents - latents.numpy()).max()),
         "predictor_latent": float(np.abs(onnx_next[0] - next_latent.numpy()).max()),
         "predictor_proprio": float(np.abs(onnx_next[1] - next_proprio.numpy()).max()),
+        "rollout": _rollout_error(runtime, states),
     }
     worst = float(np.max(list(error.values())))  # a NaN wins, as it does not with the built-in max
     if not worst <= PARITY_TOLERANCE:
@@ -234,3 +251,15 @@ def _parity(model: Jepa, folder: Path, cache: Cache, checkpoint: Checkpoint) -> 
             f"{PARITY_TOLERANCE:.0e}; the bundle was not written"
         )
     return {"max_abs_error": error, "tolerance": PARITY_TOLERANCE, "samples": len(starts)}
+
+
+def _rollout_error(runtime: OnnxWorldModel, states: list[Start]) -> float:
+    """Largest difference between fused and stepwise rollouts, of random actions from states."""
+    spec, rng = runtime.spec, np.random.default_rng(0)
+    shape = (16, _PARITY_HORIZON, len(spec.action_names))
+    differences = []
+    for state in states:
+        actions = rng.uniform(spec.action_low, spec.action_high, shape).astype(np.float32)
+        fused, stepwise = runtime.rollout(state, actions), runtime.rollout_stepwise(state, actions)
+        differences += [np.abs(a - b).max() for a, b in zip(fused, stepwise, strict=True)]
+    return float(np.max(differences))

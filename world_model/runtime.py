@@ -10,11 +10,17 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from world_model.bundle import ENCODER, PREDICTOR, BundleError, ModelSpec, open_bundle
+from world_model.bundle import ENCODER, PREDICTOR, Bundle, BundleError, ModelSpec, open_bundle
 
-Provider = Literal["auto", "cuda", "cpu"]
+Provider = Literal["auto", "tensorrt", "cuda", "cpu"]
 Array = NDArray[np.float32]
-_PROVIDERS = {"cuda": "CUDAExecutionProvider", "cpu": "CPUExecutionProvider"}
+_PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+ROLLOUT = "rollout"
+FULL_PRECISION = "fp32"
 
 
 class ProviderError(RuntimeError):
@@ -47,16 +53,34 @@ class State(Protocol):
         ...
 
 
+class Start(NamedTuple):
+    """A plain `State`."""
+
+    latents: Array
+    proprio: Array
+    actions: Array
+
+
 class OnnxWorldModel:
     """A loaded bundle. Calls release the interpreter lock; one thread at a time may call it."""
 
     def __init__(
-        self, spec: ModelSpec, encoder: ort.InferenceSession, predictor: ort.InferenceSession
+        self,
+        spec: ModelSpec,
+        encoder: ort.InferenceSession,
+        predictor: ort.InferenceSession,
+        rollout: ort.InferenceSession | None = None,
     ) -> None:
         """Use `load_world_model`."""
         self.spec = spec
         self._encoder = encoder
         self._predictor = predictor
+        self._rollout = rollout
+
+    @property
+    def fused(self) -> bool:
+        """True when a rollout is one call of ONNX Runtime and not one for each step."""
+        return self._rollout is not None
 
     @property
     def provider(self) -> str:
@@ -98,6 +122,19 @@ class OnnxWorldModel:
         Returns:
             Predicted latents ``(B, H, N, D)`` and proprio ``(B, H, P)``, SI.
         """
+        if self._rollout is None:
+            return self.rollout_stepwise(state, actions)
+        # No IOBinding to buffers of our own: on the CPU it was measured to gain nothing.
+        feed = {
+            "latents": np.ascontiguousarray(state.latents, np.float32),
+            "proprio": np.ascontiguousarray(state.proprio, np.float32),
+            "past_actions": np.ascontiguousarray(state.actions, np.float32),
+            "actions": np.ascontiguousarray(actions, np.float32),
+        }
+        return Rollouts(*self._rollout.run(["next_latents", "next_proprio"], feed))
+
+    def rollout_stepwise(self, state: State, actions: Array) -> Rollouts:
+        """What `rollout` does, with a call for each step; for bundles without the fused graph."""
         batch, horizon, _ = actions.shape
         context = self.spec.context
         length = context + horizon
@@ -115,23 +152,31 @@ class OnnxWorldModel:
         return Rollouts(latents[:, context:], proprio[:, context:])
 
 
-def load_world_model(path: Path, provider: Provider = "auto", threads: int = 1) -> OnnxWorldModel:
+def load_world_model(
+    path: Path, provider: Provider = "auto", threads: int = 1, variant: str = FULL_PRECISION
+) -> OnnxWorldModel:
     """Check a bundle, load it and run it once, so that nothing can go wrong later for its sake.
 
     Args:
         path: bundle folder.
         provider: "auto" takes CUDA where there is one, then CPU; the others insist.
-        threads: CPU threads of each call.
+        threads: CPU threads of each call. One leaves the other cores to simulator, camera and
+            command loop, which is faster for the whole; more pay on a machine of their own.
+        variant: precision of the rollouts, ``fp32`` or one that the bundle has and that was
+            accepted when it was exported (``int8``).
 
     Raises:
-        BundleError: the bundle is damaged or its networks do not fit its manifest.
+        BundleError: the bundle is damaged, its networks do not fit its manifest, or it has no such
+            variant.
         ProviderError: the provider asked for is not there.
     """
     bundle = open_bundle(Path(path))
     providers = choose_providers(provider)
     encoder = _session(bundle.path / ENCODER, providers, threads)
     predictor = _session(bundle.path / PREDICTOR, providers, threads)
-    model = OnnxWorldModel(bundle.spec, encoder, predictor)
+    fused = _rollout_file(bundle, variant)
+    rollout = None if fused is None else _session(fused, providers, threads)
+    model = OnnxWorldModel(bundle.spec, encoder, predictor, rollout)
     # ONNX Runtime falls back to the CPU when the libraries of a provider cannot be loaded.
     if provider not in ("auto", model.provider):
         raise ProviderError(
@@ -142,18 +187,46 @@ def load_world_model(path: Path, provider: Provider = "auto", threads: int = 1) 
     return model
 
 
+def variants(bundle: Bundle) -> tuple[str, ...]:
+    """The precisions that a bundle's rollouts can be had in."""
+    start = f"{ROLLOUT}-"
+    return (
+        FULL_PRECISION,
+        *(name.removeprefix(start) for name in bundle.networks if name.startswith(start)),
+    )
+
+
+def _rollout_file(bundle: Bundle, variant: str) -> Path | None:
+    """The fused rollout graph of a variant; ``None`` for a bundle from before there was one."""
+    if variant == FULL_PRECISION:
+        network = bundle.networks.get(ROLLOUT)
+        return None if network is None else network.path
+    if variant not in variants(bundle):
+        raise BundleError(
+            f"{bundle.path}: has no variant {variant!r} (it has {', '.join(variants(bundle))}); "
+            "`foresee export --variants` adds those that prove as good as fp32"
+        )
+    return bundle.networks[f"{ROLLOUT}-{variant}"].path
+
+
 def choose_providers(provider: Provider) -> list[str]:
-    """ONNX Runtime's provider list for a choice; raises ProviderError when it cannot be met."""
+    """ONNX Runtime's provider list for a choice; raises ProviderError when it cannot be met.
+
+    "auto" does not take TensorRT, which compiles for minutes when a bundle is first loaded; with
+    "tensorrt" what it cannot compile runs on CUDA.
+    """
     available = ort.get_available_providers()
     if provider == "auto":
-        return [full for full in _PROVIDERS.values() if full in available]
+        return [_PROVIDERS[name] for name in ("cuda", "cpu") if _PROVIDERS[name] in available]
     if provider not in _PROVIDERS:
-        raise ProviderError(f"provider {provider!r}: choose auto, cuda or cpu")
+        raise ProviderError(f"provider {provider!r}: choose auto, tensorrt, cuda or cpu")
     if _PROVIDERS[provider] not in available:
         raise ProviderError(
             f"provider {provider!r} is not available in this onnxruntime "
             f"(it has {', '.join(available)}); install onnxruntime-gpu or use --provider cpu"
         )
+    if provider == "tensorrt":
+        return [_PROVIDERS[name] for name in ("tensorrt", "cuda") if _PROVIDERS[name] in available]
     return [_PROVIDERS[provider]]
 
 
@@ -171,28 +244,28 @@ def _session(path: Path, providers: list[str], threads: int) -> ort.InferenceSes
         raise BundleError(f"{path}: ONNX Runtime cannot load it ({reason})") from error
 
 
-class _Zeros(NamedTuple):
-    latents: Array
-    proprio: Array
-    actions: Array
-
-
 def _warm_up(model: OnnxWorldModel, path: Path) -> None:
-    """Run encoder and predictor once and hold their shapes against the manifest."""
+    """Run every network once and hold its shapes against the manifest."""
     spec = model.spec
     try:
         images = {name: np.zeros((h, w, 3), np.uint8) for name, (h, w) in spec.cameras.items()}
         latent = model.encode(images)
         if latent.shape != spec.latent_shape:
             raise ValueError(f"encoder gives {latent.shape}, manifest says {spec.latent_shape}")
-        state = _Zeros(
+        state = Start(
             np.repeat(latent[None], spec.context, 0),
             np.zeros((spec.context, len(spec.proprio_names)), np.float32),
             np.zeros((spec.context - 1, len(spec.action_names)), np.float32),
         )
-        rollouts = model.rollout(state, np.zeros((2, 2, len(spec.action_names)), np.float32))
-        if not all(np.isfinite(part).all() for part in rollouts):
-            raise ValueError("predictor gives numbers that are not finite")
+        actions = np.zeros((2, 2, len(spec.action_names)), np.float32)
+        expected = (2, 2, *spec.latent_shape), (2, 2, len(spec.proprio_names))
+        for name, imagine in (("predictor", model.rollout_stepwise), ("rollout", model.rollout)):
+            rollouts = imagine(state, actions)
+            if not all(np.isfinite(part).all() for part in rollouts):
+                raise ValueError(f"{name} gives numbers that are not finite")
+            shapes = tuple(part.shape for part in rollouts)
+            if shapes != expected:
+                raise ValueError(f"{name} gives {shapes}, manifest says {expected}")
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise BundleError(

@@ -7,10 +7,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from dots import SIZE, SMALL, moving_dot
@@ -25,11 +27,18 @@ from world_model.bundle import (
     write_manifest,
 )
 from world_model.checkpoint import load_checkpoint, model_from_checkpoint
-from world_model.export import PARITY_TOLERANCE, ExportError, _write_networks, export
+from world_model.export import (
+    PARITY_TOLERANCE,
+    ExportError,
+    _write_networks,
+    export,
+)
 from world_model.jepa import Jepa, Normalization
+from world_model.rollout_graph import rollout_graph
 from world_model.runtime import (
     OnnxWorldModel,
     ProviderError,
+    Start,
     choose_providers,
     load_world_model,
 )
@@ -82,6 +91,74 @@ def test_runtime_imagines_what_torch_imagines(exported: Path, trained: Path) -> 
         proprio = readings * model.proprio_std + model.proprio_mean
     np.testing.assert_allclose(rollouts.latents, imagined.numpy(), atol=1e-3)
     np.testing.assert_allclose(rollouts.proprio, proprio.numpy(), atol=1e-3)
+
+
+def test_a_fused_rollout_is_the_stepwise_one(exported: Path) -> None:
+    runtime = load_world_model(exported)
+    assert runtime.fused
+    rng = np.random.default_rng(1)
+    for batch, horizon in ((1, 1), (3, 2), (64, 12), (300, 5)):
+        state = Start(
+            rng.normal(size=(2, 1, 16)).astype(np.float32),
+            rng.normal(size=(2, 1)).astype(np.float32),
+            rng.uniform(-1, 1, (1, 2)).astype(np.float32),
+        )
+        actions = rng.uniform(-1, 1, (batch, horizon, 2)).astype(np.float32)
+        fused, stepwise = runtime.rollout(state, actions), runtime.rollout_stepwise(state, actions)
+        for one, other in zip(fused, stepwise, strict=True):
+            assert one.shape == other.shape
+            np.testing.assert_allclose(one, other, atol=PARITY_TOLERANCE)
+
+
+@pytest.mark.parametrize("context", [1, 3])
+def test_a_fused_rollout_knows_contexts_tokens_and_blocks(context: int) -> None:
+    cameras = {"left": (32, 32), "wrist": (32, 48)}
+    rng = np.random.default_rng(0)
+    mean, std = rng.normal(size=2), rng.uniform(0.01, 2.0, 2)
+    predictor = replace(SMALL.predictor, context=context, blocks=2)
+    torch.manual_seed(0)
+    model = Jepa(
+        replace(SMALL, predictor=predictor), cameras, Normalization(mean, std, mean, std)
+    ).eval()
+    for parameter in model.predictor.parameters():  # a fresh predictor's last layer is all zero
+        torch.nn.init.normal_(parameter, std=0.2)
+    latents, proprio, past, actions = (
+        rng.normal(size=shape).astype(np.float32)
+        for shape in ((context, 2, 16), (context, 2), (context - 1, 2), (5, 4, 2))
+    )
+    session = onnxruntime.InferenceSession(rollout_graph(model).SerializeToString())
+    feed = {"latents": latents, "proprio": proprio, "past_actions": past, "actions": actions}
+    imagined, readings = session.run(None, feed)
+    with torch.no_grad():
+        expected, expected_readings = model.rollout(
+            torch.from_numpy(latents).expand(5, -1, -1, -1),
+            model.standardize_proprio(torch.from_numpy(proprio)).expand(5, -1, -1),
+            model.standardize_actions(
+                torch.from_numpy(
+                    np.concatenate([np.broadcast_to(past, (5, *past.shape)), actions], 1)
+                )
+            ),
+        )
+        expected_readings = expected_readings * model.proprio_std + model.proprio_mean
+    np.testing.assert_allclose(imagined, expected.numpy(), rtol=1e-4, atol=PARITY_TOLERANCE)
+    np.testing.assert_allclose(
+        readings, expected_readings.numpy(), rtol=1e-4, atol=PARITY_TOLERANCE
+    )
+
+
+def test_a_bundle_from_before_the_fused_rollout_still_runs(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "bundle"
+    shutil.copytree(exported, path)
+    (path / "rollout.onnx").unlink()
+    _edit(path, lambda m: m.pop("networks"))
+    old, new = load_world_model(path), load_world_model(exported)
+    assert not old.fused
+    state = Start(np.zeros((2, 1, 16), "f"), np.zeros((2, 1), "f"), np.zeros((1, 2), "f"))
+    actions = np.ones((3, 4, 2), np.float32)
+    for one, other in zip(old.rollout(state, actions), new.rollout(state, actions), strict=True):
+        np.testing.assert_allclose(one, other, atol=PARITY_TOLERANCE)
+    with pytest.raises(BundleError, match=r"has no variant 'int8' \(it has fp32\)"):
+        load_world_model(path, variant="int8")
 
 
 def test_running_a_bundle_needs_no_torch(exported: Path) -> None:
@@ -222,6 +299,18 @@ def test_a_provider_that_is_not_there_is_told() -> None:
     else:
         with pytest.raises(ProviderError, match="provider 'cuda' is not available"):
             choose_providers("cuda")
+        with pytest.raises(ProviderError, match="provider 'tensorrt' is not available"):
+            choose_providers("tensorrt")
+
+
+def test_where_a_gpu_is_there_auto_takes_cuda_and_tensorrt_only_when_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cpu, cuda, tensorrt = (f"{n}ExecutionProvider" for n in ("CPU", "CUDA", "Tensorrt"))
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [tensorrt, cuda, cpu])
+    assert choose_providers("auto") == [cuda, cpu]
+    assert choose_providers("tensorrt") == [tensorrt, cuda]
+    assert choose_providers("cpu") == [cpu]
 
 
 def test_a_provider_that_silently_falls_back_is_not_taken_for_the_one_asked_for(
