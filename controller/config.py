@@ -32,8 +32,10 @@ class PlannerConfig:
     """How the actor searches.
 
     Attributes:
-        method: ``cem`` refits mean and std to the elites; ``mppi`` averages all samples, each
-            weighted by the exponential of its cost.
+        method: ``cem`` refits mean and std to the elites; ``icem`` does so with fewer samples in
+            later iterations, and goes on from the elites of the last plan; ``mppi`` averages all
+            samples, each weighted by the exponential of its cost; ``predictive`` goes to the best
+            sample; ``gradient`` descends by finite differences from several starts.
         horizon: H, steps of the model looked ahead, at least 1. One step is ``model_dt_s``.
         knots: K, decision points of the spline, 1 to ``horizon`` (``linear``: at least 2).
         interpolation: how the spline reads between knots, ``hold`` or ``linear``.
@@ -47,17 +49,23 @@ class PlannerConfig:
         std: std of the noise at the start, in halves of the action range, above 0.
         noise_beta: colour of the noise along the knots, power spectrum ``1/f**beta``: 0 is white,
             larger is smoother; 0 to 4.
-        elites: CEM: the number of best samples the next distribution is fitted to, 2 to
+        elites: CEM, iCEM: the number of best samples the next distribution is fitted to, 2 to
             ``samples``.
-        kept_elites: CEM: the number of best samples tried again unchanged in the next iteration,
-            0 to ``elites``.
-        std_floor: CEM: std never falls below this, in halves of the action range, above 0.
+        kept_elites: CEM, iCEM: the number of best samples tried again unchanged in the next
+            iteration, 0 to ``elites``.
+        std_floor: CEM, iCEM: std never falls below this, in halves of the action range, above 0.
+        sample_decay: iCEM: samples of an iteration relative to the one before, above 0, at most 1;
+            never fewer than twice ``elites``.
+        momentum: iCEM: how much of the old mean and std stays in an update, 0 to below 1.
         temperature: MPPI: softness of the weights relative to the spread of the costs (median less
             minimum), above 0; small trusts the best alone.
-        std_decay: MPPI: std is multiplied by this after every iteration, above 0, at most 1.
+        std_decay: MPPI, predictive: std is multiplied by this after every iteration, above 0, at
+            most 1.
+        gradient_step: gradient: first step of every knot, in halves of the action range, above 0;
+            it shrinks evenly to nothing over the iterations.
     """
 
-    method: Literal["cem", "mppi"] = "cem"
+    method: Literal["cem", "icem", "mppi", "predictive", "gradient"] = "cem"
     horizon: int = 12
     knots: int = 4
     interpolation: Interpolation = "hold"
@@ -70,8 +78,11 @@ class PlannerConfig:
     elites: int = 30
     kept_elites: int = 4
     std_floor: float = 0.03
+    sample_decay: float = 0.8
+    momentum: float = 0.1
     temperature: float = 0.15
     std_decay: float = 0.7
+    gradient_step: float = 0.3
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -102,6 +113,11 @@ class PlannerConfig:
             f"kept_elites must be 0 to elites ({self.elites}), not {self.kept_elites}",
         )
         _require(self.std_floor > 0, f"std_floor must be above 0, not {self.std_floor}")
+        _require(
+            0 < self.sample_decay <= 1, f"sample_decay must be in (0, 1], not {self.sample_decay}"
+        )
+        _require(0 <= self.momentum < 1, f"momentum must be in [0, 1), not {self.momentum}")
+        _require(self.gradient_step > 0, f"gradient_step must be above 0, not {self.gradient_step}")
         _require(self.temperature > 0, f"temperature must be above 0, not {self.temperature}")
         _require(0 < self.std_decay <= 1, f"std_decay must be in (0, 1], not {self.std_decay}")
 

@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.config import PlannerConfig
 from controller.optimizers.noise import NoisePool
 
 Array = NDArray[np.float32]
@@ -61,30 +62,58 @@ class Optimizer(Protocol):
         ...
 
 
-class Sampler:
+class Sampling:
     """Draws samples within bounds: the mean, then what is kept, then noise around the mean."""
 
-    def __init__(self, pool: NoisePool, low: Array, high: Array) -> None:
-        """Take the noise and the bounds.
+    def __init__(self, config: PlannerConfig, low: Array, high: Array) -> None:
+        """Draw the noise pool.
 
         Args:
-            pool: noise for K knots of A actions.
-            low: ``(K, A)`` lowest knot values, SI.
-            high: ``(K, A)`` highest knot values, SI.
+            config: ``knots``, ``samples``, ``std`` and ``noise_beta`` are read here.
+            low: ``(A,)`` lowest action, SI.
+            high: ``(A,)`` highest action, SI.
         """
-        self._pool = pool
-        self._low = low.reshape(-1)
-        self._high = high.reshape(-1)
+        self._config = config
+        self._shape = (config.knots, len(low))
+        low, high = np.broadcast_to(low, self._shape), np.broadcast_to(high, self._shape)
+        self._half_range: Array = (high - low) / np.float32(2.0)
+        self._std: Array = self._half_range * np.float32(config.std)
+        self._low: Array = low.reshape(-1)
+        self._high: Array = high.reshape(-1)
+        self._pool = NoisePool(config.knots, self._shape[1], config.noise_beta, config.samples)
+        self._none = np.zeros((0, *self._shape), np.float32)
+
+    def start(self, mean: Array, kept: Array) -> Distribution:
+        """The distribution of the first iteration; see `Optimizer.start`."""
+        return Distribution(mean, self._std, kept)
+
+    def count(self, samples: int, iteration: int) -> int:
+        """All of them; see `Optimizer.count`."""
+        return samples
+
+    def carried(self, distribution: Distribution) -> Array | None:
+        """Nothing; see `Optimizer.carried`."""
+        return None
 
     def sample(self, distribution: Distribution, rng: np.random.Generator, count: int) -> Array:
         """Draw ``(count, K, A)`` knots, SI, all within bounds; see `Optimizer.sample`."""
-        shape = distribution.mean.shape
         # One row per sample: NumPy is several times slower on short inner axes such as A.
         samples = self._pool.read(rng, count) * distribution.std.reshape(-1)
         samples += distribution.mean.reshape(-1)
         kept = distribution.kept[: count - 1]
         samples[0] = distribution.mean.reshape(-1)
         samples[1 : 1 + len(kept)] = kept.reshape(len(kept), samples.shape[1])
-        np.maximum(samples, self._low, out=samples)
-        np.minimum(samples, self._high, out=samples)
-        return samples.reshape(count, *shape)
+        return self._within_bounds(samples).reshape(count, *self._shape)
+
+    def _within_bounds(self, rows: Array) -> Array:
+        """``(n, K*A)``, clipped in place."""
+        np.maximum(rows, self._low, out=rows)
+        return np.minimum(rows, self._high, out=rows)
+
+
+def finite_only(samples: Array, costs: Array) -> tuple[Array, Array]:
+    """The samples ``(B, K, A)`` whose cost is finite, and their costs ``(B,)``."""
+    finite = np.isfinite(costs)
+    if finite.all():
+        return samples, costs
+    return samples[finite], costs[finite]

@@ -5,61 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.config import PlannerConfig
-from controller.optimizers.base import Distribution, Sampler
-from controller.optimizers.noise import NoisePool
+from controller.optimizers.base import Distribution, Sampling, finite_only
 
 Array = NDArray[np.float32]
 
 
-class MPPI:
-    """Softmax-weighted mean; the std shrinks on a schedule and not with the samples."""
+class MPPI(Sampling):
+    """Softmax-weighted mean; the std shrinks on a schedule and not with the samples.
 
-    def __init__(self, config: PlannerConfig, low: Array, high: Array) -> None:
-        """Draw the noise pool.
-
-        Args:
-            config: ``knots``, ``samples``, ``std``, ``std_decay``, ``noise_beta`` and
-                ``temperature`` are read.
-            low: ``(A,)`` lowest action, SI.
-            high: ``(A,)`` highest action, SI.
-        """
-        shape = (config.knots, len(low))
-        low, high = np.broadcast_to(low, shape), np.broadcast_to(high, shape)
-        self._config = config
-        self._std = (high - low) / np.float32(2.0) * np.float32(config.std)
-        pool = NoisePool(config.knots, shape[1], config.noise_beta, config.samples)
-        self._sampler = Sampler(pool, low, high)
-        self._none = np.zeros((0, *shape), np.float32)
-
-    def start(self, mean: Array, kept: Array) -> Distribution:
-        """The distribution of the first iteration; see `Optimizer.start`."""
-        return Distribution(mean, self._std, kept)
-
-    def count(self, samples: int, iteration: int) -> int:
-        """All of them, see `Optimizer.count`."""
-        return samples
-
-    def carried(self, distribution: Distribution) -> Array | None:
-        """Nothing, see `Optimizer.carried`."""
-        return None
-
-    def sample(self, distribution: Distribution, rng: np.random.Generator, count: int) -> Array:
-        """Draw ``(count, K, A)`` knots, SI, within bounds; see `Optimizer.sample`."""
-        return self._sampler.sample(distribution, rng, count)
+    Reads ``temperature`` and ``std_decay`` of the settings.
+    """
 
     def update(self, distribution: Distribution, samples: Array, costs: Array) -> Distribution:
         """Move the mean to the weighted samples; see `Optimizer.update`."""
-        finite = np.isfinite(costs)
-        count = int(np.count_nonzero(finite))
+        samples, costs = finite_only(samples, costs)
+        count = len(samples)
         if count == 0:
             return distribution
-        if count < len(costs):
-            costs, samples = costs[finite], samples[finite]
         weights = softmax_weights(costs, self._config.temperature)
         mean = weights @ samples.reshape(count, -1)
         std = distribution.std * np.float32(self._config.std_decay)
-        return Distribution(mean.reshape(distribution.mean.shape), std, self._none)
+        return Distribution(mean.reshape(self._shape), std, self._none)
 
 
 def softmax_weights(costs: Array, temperature: float) -> Array:

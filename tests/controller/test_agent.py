@@ -32,7 +32,7 @@ def run(agent, model, steps=25, delay=0, hide_applied=True):
     return plans, np.array(path)
 
 
-@pytest.mark.parametrize("method", ["cem", "mppi"])
+@pytest.mark.parametrize("method", ["cem", "icem", "mppi", "predictive", "gradient"])
 @pytest.mark.parametrize("interpolation", ["hold", "linear"])
 def test_the_goal_image_is_reached(model, method, interpolation):
     planner = replace(PLANNER, method=method, interpolation=interpolation)
@@ -209,3 +209,31 @@ def test_after_predictions_that_were_not_finite_the_goal_is_still_reached(model)
     agent.set_goal(model.image(GOAL_M))
     _, path = run(agent, model)
     assert np.linalg.norm(path[-1] - GOAL_M) < 0.03
+
+
+@pytest.mark.parametrize("method", ["cem", "icem", "mppi", "predictive", "gradient"])
+@pytest.mark.parametrize("spoilt_steps", [1, 4])
+def test_the_first_clean_plan_is_as_good_as_one_that_never_saw_a_nan(model, method, spoilt_steps):
+    planner = replace(PLANNER, method=method, std=0.5)
+    standing = [AppliedCommand(0, np.zeros(2))]
+
+    def first_clean(spoilt: bool, seed: int):
+        agent = Agent(model, replace(CONFIG, planner=planner))
+        agent.reset(seed)
+        agent.set_goal(model.image(GOAL_M))
+        for i in range(spoilt_steps + 3):
+            if spoilt and i >= 2:
+                model.spoil = lambda latents: np.full_like(latents, np.nan)
+            if i == spoilt_steps + 2:
+                model.spoil = None
+                before = agent.state
+            plan = agent.step(model.observe([0, 0], i * DT_NS), standing)
+            expected = spoilt and 2 <= i < spoilt_steps + 2
+            assert (plan.status is PlanStatus.NO_FINITE_ROLLOUT) == expected
+        # as if nothing had been planned while the model was out of its mind
+        _, unaware = agent.step_from(replace(before, plans=()), model.observe([0, 0], i * DT_NS))
+        np.testing.assert_array_equal(plan.knots, unaware.knots)
+        return plan.cost
+
+    costs = np.array([[first_clean(s, seed) for s in (True, False)] for seed in range(8)])
+    assert costs[:, 0].mean() <= 1.05 * costs[:, 1].mean()

@@ -44,7 +44,10 @@ def test_an_empty_file_gives_the_defaults(tmp_path):
         ("planner: {samples: 12.5}", "planner: samples must be an integer, not 12.5"),
         ("planner: {samples: true}", "planner: samples must be an integer, not True"),
         ("planner: {std: .nan}", "planner: std must be a finite number, not nan"),
-        ("planner: {method: cma}", "planner: method must be one of cem, mppi, not 'cma'"),
+        (
+            "planner: {method: cma}",
+            "method must be one of cem, icem, mppi, predictive, gradient, not 'cma'",
+        ),
         ("planner: {elites: 999}", r"planner: elites must be 2 to samples \(300\), not 999"),
         ("planner: 3", "planner: expected settings as 'name: value', got 3"),
         ("cost: {goal_weight: null}", "cost: goal_weight must be a finite number, not None"),
@@ -88,6 +91,10 @@ def test_a_missing_file_is_named(tmp_path):
         {"std_floor": 0.0},
         {"temperature": 0.0},
         {"std_decay": 1.5},
+        {"sample_decay": 0.0},
+        {"momentum": 1.0},
+        {"gradient_step": 0.0},
+        {"adapt": True, "min_samples": 3},
     ],
 )
 def test_planner_limits(planner):
