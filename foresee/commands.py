@@ -41,6 +41,13 @@ def shipped_bundle(env: str) -> Path:
     return path
 
 
+def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The data sets named; there must be one."""
+    if not data:
+        raise UsageError("no data set is given; name its folder with --data")
+    return data
+
+
 def _agent_config(path: Path | None) -> AgentConfig:
     return AgentConfig() if path is None else load_agent_config(path)
 
@@ -92,13 +99,15 @@ class Collect:
 class Train:
     """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it."""
 
-    data: Path
-    """Data set folder."""
+    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+    """Data set folder; give --data again for each of several to mix, see --data-weights."""
     out: Path
     """Folder for checkpoints, metrics and TensorBoard curves."""
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     resume: bool = False
     """Go on from the checkpoint in --out; give the other options as the run began with them."""
+    skip_bad: bool = False
+    """Leave out episodes that `foresee data check` calls damaged, and say how many."""
     json: Path | None = None
     """Write the summary here."""
 
@@ -106,7 +115,9 @@ class Train:
         """Train."""
         from world_model.train import train
 
-        result = train(self.data, self.out, self.config, self.resume)
+        result = train(
+            _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
+        )
         return dataclasses.asdict(result) | {"out": str(result.out)}
 
     def say(self, summary: dict[str, Any]) -> None:
@@ -125,12 +136,15 @@ class Export:
 
     checkpoint: Path
     """Folder of `foresee train --out`."""
-    data: Path
-    """Data set that it was trained on; its held-out episodes serve the parity check."""
+    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+    """Data set that it was trained on; its held-out episodes serve the parity check. Of several
+    give all, in the same order."""
     out: Path
     """New bundle folder."""
     overwrite: bool = False
     """Replace an existing bundle."""
+    skip_bad: bool = False
+    """It was trained with --skip-bad."""
     json: Path | None = None
     """Write the manifest here."""
 
@@ -138,7 +152,7 @@ class Export:
         """Export."""
         from world_model.export import export
 
-        bundle = export(self.checkpoint, self.data, self.out, self.overwrite)
+        bundle = export(self.checkpoint, _given(self.data), self.out, self.overwrite, self.skip_bad)
         return {"out": str(bundle.path), **bundle.manifest}
 
     def say(self, summary: dict[str, Any]) -> None:

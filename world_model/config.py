@@ -104,6 +104,8 @@ class TrainConfig:
     """AdamW weight decay."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient."""
+    data_weights: tuple[float, ...] = ()
+    """One number for each --data: the share of the clips drawn from it (by default its frames)."""
     held_out: float = 0.1
     """Share of the episodes kept back for validation."""
     shift_px: int = 0
@@ -141,6 +143,7 @@ def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
     parts["encoder"] = EncoderConfig(**parts["encoder"])
     parts["predictor"] = PredictorConfig(**parts["predictor"])
     parts["loss"] = LossConfig(**parts["loss"])
+    parts["data_weights"] = tuple(parts.get("data_weights", ()))
     return TrainConfig(**parts)
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from world_model.bundle import (
     write_manifest,
 )
 from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
-from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.data.mixture import Mixture, open_mixture
 from world_model.jepa import Jepa
 from world_model.rollout_graph import OPSET, rollout_graph
 from world_model.runtime import ROLLOUT, OnnxWorldModel, Start, load_world_model
@@ -57,14 +58,22 @@ class _PredictorGraph(nn.Module):
         return self.model.step(latents, proprio, actions)
 
 
-def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bundle:
+def export(
+    run: Path,
+    dataset: Path | Sequence[Path],
+    out: Path,
+    overwrite: bool = False,
+    skip_bad: bool = False,
+) -> Bundle:
     """Write a bundle from a training run.
 
     Args:
         run: folder of `world_model.train.train`.
-        dataset: the data set it was trained on, for the parity check on its held-out episodes.
+        dataset: the data set it was trained on, or all of them in the same order, for the parity
+            check on held-out episodes.
         out: bundle folder to write; it appears whole or not at all.
         overwrite: replace an existing bundle.
+        skip_bad: the run was trained without the damaged episodes.
 
     Raises:
         CheckpointError: ``run`` has no usable checkpoint.
@@ -79,9 +88,13 @@ def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bund
     if out.exists() and not (out / MANIFEST).is_file():
         raise ExportError(f"{out}: not a bundle, so it is not replaced; choose another --out")
     model = model_from_checkpoint(checkpoint)
-    cache = build_cache(dataset)
-    if cache.dataset_hash != checkpoint.data["dataset_hash"]:
-        raise ExportError(f"{dataset}: not the data set that {run} was trained on")
+    config = checkpoint.config
+    mixture = open_mixture(
+        dataset, config.data_weights, config.held_out, config.seed, skip_bad=skip_bad
+    )
+    if mixture.cache.dataset_hash != checkpoint.data["dataset_hash"]:
+        named = dataset if isinstance(dataset, Path) else ", ".join(map(str, dataset))
+        raise ExportError(f"{named}: not the data that {run} was trained on")
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -91,7 +104,7 @@ def export(run: Path, dataset: Path, out: Path, overwrite: bool = False) -> Bund
         write_manifest(staging, spec, details)
         bundle = add_rollout(staging, ROLLOUT, rollout_graph(model), {})
         details["networks"] = bundle.manifest["networks"]
-        details["parity"] = _parity(model, staging, cache, checkpoint)
+        details["parity"] = _parity(model, staging, mixture)
         write_manifest(staging, spec, details)
         staging.chmod(0o755)
         if out.exists():
@@ -208,12 +221,10 @@ def _forget_where(path: Path) -> None:
 
 
 @torch.no_grad()
-def _parity(model: Jepa, folder: Path, cache: Cache, checkpoint: Checkpoint) -> dict[str, Any]:
+def _parity(model: Jepa, folder: Path, mixture: Mixture) -> dict[str, Any]:
     """Largest absolute difference between torch and the ONNX networks on held-out clips."""
-    config = checkpoint.config
-    _, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
-    context = config.predictor.context
-    starts = cache.clip_starts(context + 1, held_out)
+    cache, context = mixture.cache, model.config.predictor.context
+    starts = cache.clip_starts(context + 1, mixture.held_out)
     starts = starts[:: max(len(starts) // 64, 1)][:64]
     clips = cache.clips(starts, context + 1)
     runtime = load_world_model(folder, provider="cpu")

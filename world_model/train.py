@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from world_model.checkpoint import (
     save_checkpoint,
 )
 from world_model.config import TrainConfig
-from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.data.clips import Cache
+from world_model.data.mixture import Mixture, open_mixture
 from world_model.interrupt import HeldInterrupt
 from world_model.jepa import Clips, Jepa, Normalization
 from world_model.probe import HORIZON, alarms, validate
@@ -50,6 +51,7 @@ class TrainResult:
         wall_s: seconds spent in this call.
         data_wait_share: share of the training time spent waiting for data.
         frames: training frames in the data set.
+        left_out: damaged episodes that were left out.
     """
 
     out: Path
@@ -60,20 +62,27 @@ class TrainResult:
     wall_s: float
     data_wait_share: float
     frames: int
+    left_out: int
 
 
 def train(
-    dataset: Path, out: Path, config: TrainConfig, resume: bool = False, progress: bool = True
+    dataset: Path | Sequence[Path],
+    out: Path,
+    config: TrainConfig,
+    resume: bool = False,
+    progress: bool = True,
+    skip_bad: bool = False,
 ) -> TrainResult:
     """Train until ``config.steps``; Ctrl-C ends after the step, saves a checkpoint and returns.
 
     Args:
-        dataset: LeRobotDataset v3 folder.
+        dataset: LeRobotDataset v3 folder, or several that are mixed by ``config.data_weights``.
         out: folder for checkpoint and curves.
         config: settings; with ``resume`` they must be those the run began with.
         resume: go on from the checkpoint in ``out``. The losses are those of a run that was never
             interrupted: clips and projections are drawn from (seed, step) alone.
         progress: show a progress bar.
+        skip_bad: leave damaged episodes out instead of refusing the data set.
 
     Raises:
         DatasetError: the data set cannot be read.
@@ -84,7 +93,10 @@ def train(
     """
     began = time.monotonic()
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    cache = build_cache(dataset, progress=progress)
+    mixture = open_mixture(
+        dataset, config.data_weights, config.held_out, config.seed, progress, skip_bad
+    )
+    cache, fit, held_out = mixture.cache, mixture.fit, mixture.held_out
     checkpoint = _checkpoint_to_resume(out, cache, config) if resume else None
     if checkpoint is None and (out / FILE_NAME).exists():
         raise CheckpointError(
@@ -92,12 +104,11 @@ def train(
             "choose another --out"
         )
     out.mkdir(parents=True, exist_ok=True)
-    fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
-    starts = cache.clip_starts(config.clip_length, fit)
+    starts = mixture.clip_starts(config.clip_length)
     cache.clip_starts(config.predictor.context + HORIZON, held_out)  # too short: say so now
 
     torch.manual_seed(config.seed)
-    normalization = _normalization(cache, fit)
+    normalization = _normalization(mixture)
     model = Jepa(config, dict(cache.spec.cameras), normalization)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -128,7 +139,7 @@ def train(
     with tensorboard as writer, bar, HeldInterrupt() as interrupt:
         while step < config.steps and not interrupt.requested:
             fetch_began = time.monotonic()
-            clips = draw_clips(cache, starts, config, step)
+            clips = draw_clips(mixture, starts, config, step)
             waited_s += time.monotonic() - fetch_began
             losses = _optimize(model, optimizer, clips, config, step)
             step += 1
@@ -159,6 +170,7 @@ def train(
         wall_s=time.monotonic() - began,
         data_wait_share=waited_s / max(time.monotonic() - loop_began, 1e-9),
         frames=int(sum(cache.episode_lengths[fit])),
+        left_out=len(cache.left_out),
     )
     (out / "metrics.json").write_text(
         json.dumps(dataclasses.asdict(result) | {"out": str(out), "history": history}, indent=1)
@@ -166,10 +178,12 @@ def train(
     return result
 
 
-def draw_clips(cache: Cache, starts: NDArray[np.int64], config: TrainConfig, step: int) -> Clips:
+def draw_clips(
+    mixture: Mixture, starts: Sequence[NDArray[np.int64]], config: TrainConfig, step: int
+) -> Clips:
     """The batch of one step: a function of (seed, step) alone, so that a resumed run repeats it."""
     rng = np.random.default_rng((config.seed, step))
-    batch = cache.clips(rng.choice(starts, config.batch), config.clip_length)
+    batch = mixture.cache.clips(mixture.draw(starts, config.batch, rng), config.clip_length)
     images = {name: _shift(values, config.shift_px, rng) for name, values in batch.images.items()}
     return Clips(
         images={name: torch.from_numpy(values) for name, values in images.items()},
@@ -246,16 +260,32 @@ def _shift(images: NDArray[np.uint8], pixels: int, rng: np.random.Generator) -> 
     return moved
 
 
-def _normalization(cache: Cache, episodes: NDArray[np.int64]) -> Normalization:
-    indices = cache.clip_starts(1, episodes)
-    proprio = np.asarray(cache.proprio)[indices].astype(np.float64)
-    actions = np.asarray(cache.actions)[indices].astype(np.float64)
+def _normalization(mixture: Mixture) -> Normalization:
+    proprio_mean, proprio_std = _moments(mixture, np.asarray(mixture.cache.proprio))
+    action_mean, action_std = _moments(mixture, np.asarray(mixture.cache.actions))
     return Normalization(
-        proprio_mean=proprio.mean(0),
-        proprio_std=np.maximum(proprio.std(0), 1e-3),
-        action_mean=actions.mean(0),
-        action_std=np.maximum(actions.std(0), 1e-3),
+        proprio_mean=proprio_mean,
+        proprio_std=np.maximum(proprio_std, 1e-3),
+        action_mean=action_mean,
+        action_std=np.maximum(action_std, 1e-3),
     )
+
+
+def _moments(
+    mixture: Mixture, values: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and std ``(width,)`` of the rows that clips are drawn from, data sets by weight."""
+    parts = [
+        values[mixture.cache.clip_starts(1, episodes)].astype(np.float64)
+        for episodes in mixture.parts
+    ]
+    if len(parts) == 1:
+        return parts[0].mean(0), parts[0].std(0)
+    weights = np.array(mixture.weights)[:, None]
+    means = np.stack([part.mean(0) for part in parts])
+    squares = np.stack([part.var(0) for part in parts]) + means**2
+    mean = (weights * means).sum(0)
+    return mean, np.sqrt(np.maximum((weights * squares).sum(0) - mean**2, 0.0))
 
 
 def _describe(cache: Cache, fit: int, held_out: int) -> dict[str, Any]:
@@ -263,7 +293,7 @@ def _describe(cache: Cache, fit: int, held_out: int) -> dict[str, Any]:
     return {
         "dataset_hash": cache.dataset_hash,
         "frames": int(sum(cache.episode_lengths)),
-        "episodes": {"train": fit, "held_out": held_out},
+        "episodes": {"train": fit, "held_out": held_out, "left_out": len(cache.left_out)},
         "env_id": spec.env_id,
         "robot_type": spec.robot_type,
         "fps": float(spec.fps),

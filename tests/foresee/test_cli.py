@@ -46,7 +46,8 @@ def test_help_says_what_it_does(command: str) -> None:
         (["eval", "--episods", "3"], "--episodes"),
         (["collect", "--out", "x", "--frames", "many"], "--frames"),
         (["evall"], "eval"),
-        (["train"], "--data"),
+        (["train"], "--out"),
+        (["train", "--out", "x"], "--data"),
         (["run", "--provider", "gpu"], "cuda"),
     ],
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from world_model.data.frames import Frames, cut
 from world_model.data.spec import DatasetError, DatasetSpec
 
 
@@ -43,16 +44,18 @@ class Cache:
         episode_starts: ``(N,)`` int64, first frame of each episode.
         episode_lengths: ``(N,)`` int64, frames of each episode.
         dataset_hash: SHA-256 over the data set's files, hexadecimal.
+        left_out: indices of the episodes that are damaged and not in it.
     """
 
     spec: DatasetSpec
-    images: Mapping[str, NDArray[np.uint8]]
+    images: Mapping[str, Frames]
     proprio: NDArray[np.float32]
     actions: NDArray[np.float32]
     evaluation: NDArray[np.float32]
     episode_starts: NDArray[np.int64]
     episode_lengths: NDArray[np.int64]
     dataset_hash: str
+    left_out: tuple[int, ...] = ()
 
     @property
     def frames(self) -> int:
@@ -107,7 +110,7 @@ class Cache:
             )
         frames = starts[:, None] + np.arange(length)
         return Clips(
-            images={camera: np.asarray(array)[frames] for camera, array in self.images.items()},
+            images={camera: cut(array, starts, length) for camera, array in self.images.items()},
             proprio=np.asarray(self.proprio)[frames],
             actions=np.asarray(self.actions)[frames],
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,9 +20,10 @@ from world_model.data.spec import (
     DatasetSpec,
     Episode,
     check_episode,
+    check_stamps,
     check_vectors,
 )
-from world_model.data.tables import integers, read_table, vectors
+from world_model.data.tables import integers, read_table, read_whole_groups, vectors
 from world_model.data.video import decode_frames
 from world_model.data.writer import DatasetWriter
 
@@ -39,12 +40,14 @@ class Dataset:
         episodes: the episode table, in order.
         hashes: relative file name to SHA-256 as it was written; empty for sets that other
             software wrote.
+        left_out: indices of the episodes that were found damaged and left out of ``episodes``.
     """
 
     path: Path
     spec: DatasetSpec
     episodes: tuple[EpisodeInfo, ...]
     hashes: Mapping[str, str]
+    left_out: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of episodes."""
@@ -81,7 +84,7 @@ class Dataset:
         """Read and decode one episode, true state for evaluation included.
 
         Args:
-            index: number of the episode.
+            index: place of the episode in ``episodes``.
 
         Raises:
             IndexError: there is no such episode.
@@ -91,7 +94,7 @@ class Dataset:
             raise IndexError(f"{self.path}: no episode {index}; there are {len(self)}")
         info = self.episodes[index]
         self.check_hash(info.data_file)
-        rows = self.read_rows(info.data_file)[index]
+        rows = self.read_rows(info.data_file)[info.index]
         images = {}
         for camera, part in info.videos.items():
             video = self.path / part.file
@@ -115,11 +118,19 @@ class Dataset:
         check_episode(episode, self.spec, f"{self.path}: episode {index}")
         return episode
 
-    def read_rows(self, data_file: str) -> dict[int, Rows]:
+    def read_rows(
+        self,
+        data_file: str,
+        refuse: Callable[[EpisodeInfo, DatasetError], None] | None = None,
+        damaged: bool = False,
+    ) -> dict[int, Rows]:
         """Read the rows of all episodes of one parquet file and check them.
 
         Args:
             data_file: relative name, one of `files`.
+            refuse: is told of an episode whose rows are wrong, which is then left out; without
+                it the first one raises.
+            damaged: read what can be read of a damaged file.
 
         Returns:
             Episode index to its rows.
@@ -128,39 +139,25 @@ class Dataset:
             DatasetError: the file is missing, damaged or does not fit the episode table.
         """
         path = self.path / data_file
-        table = read_table(path)
+        damaged = damaged or bool(self.left_out)
+        table = read_whole_groups(path) if damaged else read_table(path)
         episode_index = integers(table, "episode_index", path)
         columns = {
             key: vectors(table, key, len(names), path)
             for key, names in layout.vector_columns(self.spec).items()
         }
         stamps = self._stamps(table, path)
+        columns.setdefault(layout.EVALUATION, np.zeros((len(stamps), 0), dtype=np.float32))
         rows = {}
         for info in self.episodes:
             if info.data_file != data_file:
                 continue
-            at = np.flatnonzero(episode_index == info.index)
-            if len(at) != info.length or (len(at) and at[-1] - at[0] + 1 != len(at)):
-                raise DatasetError(
-                    f"{path}: {len(at)} rows of episode {info.index}, "
-                    f"the episode table says {info.length}"
-                )
-            part = slice(int(at[0]), int(at[-1]) + 1)
-            for key, values in columns.items():
-                check_vectors(
-                    values[part],
-                    (info.length, values.shape[1]),
-                    f"{path}: episode {info.index}: {key}",
-                )
-            evaluation = columns.get(layout.EVALUATION)
-            if evaluation is None:
-                evaluation = np.zeros((len(episode_index), 0), dtype=np.float32)
-            rows[info.index] = Rows(
-                proprio=columns[layout.PROPRIO][part],
-                actions=columns[layout.ACTION][part],
-                evaluation=evaluation[part],
-                stamps_ns=stamps[part],
-            )
+            try:
+                rows[info.index] = _rows_of(info, episode_index, columns, stamps, path)
+            except DatasetError as error:
+                if refuse is None:
+                    raise
+                refuse(info, error)
         return rows
 
     def _stamps(self, table: pa.Table, path: Path) -> NDArray[np.int64]:
@@ -182,6 +179,57 @@ class Rows:
     stamps_ns: NDArray[np.int64]
 
 
+def _rows_of(
+    info: EpisodeInfo,
+    episode_index: NDArray[np.int64],
+    columns: Mapping[str, NDArray[np.float32]],
+    stamps_ns: NDArray[np.int64],
+    path: Path,
+) -> Rows:
+    """Cut one episode out of the columns of a file and check it."""
+    name = f"{path}: episode {info.index}"
+    at = np.flatnonzero(episode_index == info.index)
+    if not len(at):
+        raise DatasetError(f"{name}: its {info.length} rows are missing or cannot be read")
+    if len(at) != info.length or (len(at) and at[-1] - at[0] + 1 != len(at)):
+        raise DatasetError(
+            f"{path}: {len(at)} rows of episode {info.index}, the episode table says {info.length}"
+        )
+    part = slice(int(at[0]), int(at[-1]) + 1)
+    for key, values in columns.items():
+        check_vectors(values[part], (info.length, values.shape[1]), f"{name}: {key}")
+    check_stamps(stamps_ns[part], name)
+    return Rows(
+        proprio=columns[layout.PROPRIO][part],
+        actions=columns[layout.ACTION][part],
+        evaluation=columns[layout.EVALUATION][part],
+        stamps_ns=stamps_ns[part],
+    )
+
+
+@dataclass(frozen=True)
+class Info:
+    """What ``meta/info.json`` says.
+
+    Attributes:
+        spec: what every frame holds.
+        limits_declared: whether the action limits are the robot's, not just those seen.
+        total: number of episodes that count.
+        frames: number of frames in them.
+        data_path: template of parquet file names.
+        video_path: template of video file names.
+        hashes: see `Dataset`.
+    """
+
+    spec: DatasetSpec
+    limits_declared: bool
+    total: int
+    frames: int
+    data_path: str
+    video_path: str
+    hashes: Mapping[str, str]
+
+
 def open_dataset(path: str | Path) -> Dataset:
     """Open a LeRobotDataset v3 folder: read its tables and check that every file is there.
 
@@ -193,6 +241,24 @@ def open_dataset(path: str | Path) -> Dataset:
             missing or damaged; one line naming the file.
     """
     path = Path(path)
+    info = read_info(path)
+    for name in info.hashes:
+        if name.startswith("meta/"):
+            check_hash(path / name, info.hashes[name])
+    episodes = read_episodes(path, info.spec, info.total, info.data_path, info.video_path)
+    dataset = Dataset(path, info.spec, episodes, info.hashes)
+    for name in (*dataset.files(), layout.TASKS):
+        if not (path / name).is_file():
+            raise DatasetError(f"{path / name}: file of the data set is missing")
+    return dataset
+
+
+def read_info(path: Path) -> Info:
+    """Read ``meta/info.json``.
+
+    Raises:
+        DatasetError: the folder is no data set, of another version, or empty.
+    """
     info_path = path / layout.INFO
     info = _read_json(info_path, path)
     version = info.get("codebase_version")
@@ -202,26 +268,25 @@ def open_dataset(path: str | Path) -> Dataset:
         )
     extra = info.get("foresee") or {}
     try:
-        spec = DatasetSpec.from_json(extra["spec"]) if "spec" in extra else _spec_from(info, path)
-        total = int(info["total_episodes"])
-        data_path, video_path = str(info["data_path"]), str(info["video_path"])
-        hashes = dict(extra.get("sha256", {}))
+        read = Info(
+            spec=DatasetSpec.from_json(extra["spec"])
+            if "spec" in extra
+            else _spec_from(info, path),
+            limits_declared="spec" in extra,
+            total=int(info["total_episodes"]),
+            frames=int(info["total_frames"]),
+            data_path=str(info["data_path"]),
+            video_path=str(info["video_path"]),
+            hashes=dict(extra.get("sha256", {})),
+        )
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = f"no field {error}" if isinstance(error, KeyError) else error
         raise DatasetError(f"{info_path}: {reason}") from error
-    if total == 0:
+    if read.total == 0:
         raise DatasetError(
             f"{path}: holds no episode; its recording ended before the first file was written"
         )
-    for name in hashes:
-        if name.startswith("meta/"):
-            check_hash(path / name, hashes[name])
-    episodes = read_episodes(path, spec, total, data_path, video_path)
-    dataset = Dataset(path, spec, episodes, hashes)
-    for name in (*dataset.files(), layout.TASKS):
-        if not (path / name).is_file():
-            raise DatasetError(f"{path / name}: file of the data set is missing")
-    return dataset
+    return read
 
 
 def _spec_from(info: Mapping[str, Any], path: Path) -> DatasetSpec:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from world_model.data import layout
+from world_model.data.checksums import CHECKSUMS
 from world_model.data.spec import DatasetError, DatasetSpec
 from world_model.data.tables import read_table
 
@@ -30,6 +31,8 @@ class EpisodeInfo:
         task: what was done, in words.
         data_file: parquet file with its rows, relative to the data set.
         videos: camera name to where its frames are.
+        checksums: column of `world_model.data.checksums` to what it says; empty for sets that
+            other software wrote.
     """
 
     index: int
@@ -37,6 +40,7 @@ class EpisodeInfo:
     task: str
     data_file: str
     videos: Mapping[str, VideoPart]
+    checksums: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_hash(path: Path, expected: str | None) -> str:
@@ -75,15 +79,8 @@ def read_episodes(
         DatasetError: a row is missing or not usable.
     """
     found: dict[int, EpisodeInfo] = {}
-    files = sorted((path / "meta/episodes").glob("chunk-*/file-*.parquet"))
-    for file in files:
-        table = read_table(file)
-        try:
-            for row in table.to_pylist():
-                episode = _episode_info(row, spec, data_path, video_path)
-                found[episode.index] = episode
-        except (LookupError, TypeError, ValueError) as error:
-            raise DatasetError(f"{file}: episode table is not usable ({error!r})") from error
+    for file in episode_files(path):
+        found |= read_episode_file(file, spec, data_path, video_path)
     missing = [index for index in range(total) if index not in found]
     if missing:
         raise DatasetError(
@@ -91,6 +88,27 @@ def read_episodes(
             "a parquet file is missing"
         )
     return tuple(found[index] for index in range(total))
+
+
+def episode_files(path: Path) -> list[Path]:
+    """The files of the episode table that are there, in order."""
+    return sorted((path / "meta/episodes").glob("chunk-*/file-*.parquet"))
+
+
+def read_episode_file(
+    file: Path, spec: DatasetSpec, data_path: str, video_path: str
+) -> dict[int, EpisodeInfo]:
+    """Read one file of the episode table; arguments as of `read_episodes`.
+
+    Raises:
+        DatasetError: it is missing, damaged or not usable.
+    """
+    table = read_table(file)
+    try:
+        rows = [_episode_info(row, spec, data_path, video_path) for row in table.to_pylist()]
+    except (LookupError, TypeError, ValueError) as error:
+        raise DatasetError(f"{file}: episode table is not usable ({error!r})") from error
+    return {row.index: row for row in rows}
 
 
 def _episode_info(
@@ -115,4 +133,5 @@ def _episode_info(
             chunk_index=row["data/chunk_index"], file_index=row["data/file_index"]
         ),
         videos=videos,
+        checksums={key: value for key, value in row.items() if key.startswith(CHECKSUMS)},
     )

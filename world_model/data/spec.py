@@ -12,7 +12,17 @@ from numpy.typing import NDArray
 
 
 class DatasetError(ValueError):
-    """A data set, or an episode for it, that cannot be used; one line saying what and where."""
+    """A data set, or an episode for it, that cannot be used; one line saying what and where.
+
+    Attributes:
+        frame: number of the first bad frame in its episode, or in its video file; None where the
+            fault has no place in time.
+    """
+
+    def __init__(self, message: str, frame: int | None = None) -> None:
+        """Say it in one line."""
+        super().__init__(message)
+        self.frame = frame
 
 
 @dataclass(frozen=True)
@@ -172,8 +182,18 @@ def check_episode(episode: Episode, spec: DatasetSpec, name: str) -> None:
         raise DatasetError(
             f"{name}: stamps_ns are {stamps.dtype} {stamps.shape}, expected int64 {(length,)}"
         )
-    if (bad := np.flatnonzero(np.diff(stamps) <= 0)).size:
-        raise DatasetError(f"{name}: stamps_ns do not increase at frame {bad[0] + 1}")
+    check_stamps(stamps, name)
+
+
+def check_stamps(stamps_ns: NDArray[np.integer[Any]], name: str) -> None:
+    """Check that capture times ``(T,)`` increase.
+
+    Raises:
+        DatasetError: one line with the first frame that is not later than the one before it.
+    """
+    if (bad := np.flatnonzero(np.diff(stamps_ns) <= 0)).size:
+        frame = int(bad[0]) + 1
+        raise DatasetError(f"{name}: stamps_ns do not increase at frame {frame}", frame)
 
 
 def check_vectors(values: NDArray[Any], shape: tuple[int, int], name: str) -> None:
@@ -186,4 +206,5 @@ def check_vectors(values: NDArray[Any], shape: tuple[int, int], name: str) -> No
         raise DatasetError(f"{name} are {values.dtype} {values.shape}, expected float32 {shape}")
     bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
     if bad.size:
-        raise DatasetError(f"{name} are not finite (NaN or infinite) at frame {bad[0]}")
+        frame = int(bad[0])
+        raise DatasetError(f"{name} are not finite (NaN or infinite) at frame {frame}", frame)

@@ -23,8 +23,30 @@ def read_table(path: Path) -> pa.Table:
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: file of the data set is missing") from error
     except (pa.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0].split("': ")[-1]
-        raise DatasetError(f"{path}: parquet file is damaged ({reason})") from error
+        raise DatasetError(f"{path}: parquet file is damaged ({_reason(error)})") from error
+
+
+def read_whole_groups(path: Path) -> pa.Table:
+    """Read the row groups of a damaged parquet file that can be read; a group is an episode here.
+
+    Raises:
+        DatasetError: it is missing, or none can be read.
+    """
+    groups: list[pa.Table] = []
+    try:
+        file = pq.ParquetFile(path)
+        for index in range(file.num_row_groups):
+            try:
+                groups.append(file.read_row_group(index))
+            except (pa.ArrowException, OSError):
+                continue
+        return pa.concat_tables(groups)
+    except (pa.ArrowException, OSError) as error:
+        raise DatasetError(f"{path}: parquet file is damaged ({_reason(error)})") from error
+
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0].split("': ")[-1]
 
 
 def _column(table: pa.Table, key: str, path: Path) -> pa.ChunkedArray:

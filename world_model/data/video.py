@@ -126,9 +126,9 @@ def decode_frames(
                 pixels = reformatter.reformat(frame, format="rgb24").to_ndarray()
                 yield cast("NDArray[np.uint8]", pixels)
     except (av.FFmpegError, OSError) as error:
-        raise DatasetError(f"{path}: video cannot be decoded ({_reason(error)})") from error
+        raise DatasetError(f"{path}: video cannot be decoded ({reason(error)})") from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """Return FFmpeg's or the system's short reason, without the path that is said already."""
     return str(getattr(error, "strerror", None) or error).splitlines()[0]

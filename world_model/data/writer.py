@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from world_model.data import layout
+from world_model.data.checksums import ROWS, frame_checksums, rows_checksum, video_column
 from world_model.data.spec import DatasetError, DatasetSpec, Episode, check_episode
 from world_model.data.stats import RunningStats
 from world_model.data.tables import vectors_to_arrow
@@ -40,6 +41,7 @@ class _Encoded:
 
     packets: Mapping[str, list[av.Packet]]
     table: pa.Table
+    rows_checksum: int
     task: str
     stats: Mapping[str, RunningStats]
 
@@ -130,7 +132,13 @@ class DatasetWriter:
         }
         # One append: an interrupt falls before it or after it, never inside an episode.
         self._pending.append(
-            _Encoded(packets, self._table(episode), episode.task, self._episode_stats(episode))
+            _Encoded(
+                packets,
+                self._table(episode),
+                rows_checksum(_numbers(episode)),
+                episode.task,
+                self._episode_stats(episode),
+            )
         )
         if self._pending_frames >= self._frames_per_file:
             self.flush()
@@ -188,18 +196,20 @@ class DatasetWriter:
         chunk_index, file_index = divmod(self._written.files, layout.FILES_PER_CHUNK)
         place = {"chunk_index": chunk_index, "file_index": file_index}
         hashes = dict(self._written.hashes)
+        checksums = {}
         for camera, size in self.spec.cameras.items():
             name = layout.VIDEO.format(video_key=layout.video_key(camera), **place)
             packets = [p for encoded in self._pending for p in encoded.packets[camera]]
             write = partial(write_video, packets=packets, size=size, fps=self.spec.fps)
             layout.write_whole(self.path / name, write)
             hashes[name] = layout.sha256(self.path / name)
+            checksums[camera] = list(frame_checksums(self.path / name))
         name = layout.DATA.format(**place)
         tables = [encoded.table for encoded in self._pending]
         layout.write_whole(self.path / name, lambda path: _write_groups(path, tables))
         hashes[name] = layout.sha256(self.path / name)
         name = layout.EPISODES.format(**place)
-        rows = pa.Table.from_pylist(self._episode_rows(place))
+        rows = pa.Table.from_pylist(self._episode_rows(place, checksums))
         layout.write_whole(self.path / name, lambda path: pq.write_table(rows, path))
         hashes[name] = layout.sha256(self.path / name)
         written = _Written(
@@ -227,8 +237,15 @@ class DatasetWriter:
                 merged[key] = merged[key] + stats if key in merged else stats
         return merged
 
-    def _episode_rows(self, place: Mapping[str, int]) -> list[dict[str, Any]]:
-        """Return the rows of ``meta/episodes`` for the pending episodes."""
+    def _episode_rows(
+        self, place: Mapping[str, int], checksums: Mapping[str, list[int]]
+    ) -> list[dict[str, Any]]:
+        """Return the rows of ``meta/episodes`` for the pending episodes.
+
+        Args:
+            place: of the files they are in.
+            checksums: camera to those of every frame in its video file.
+        """
         rows = []
         start = 0
         for number, encoded in enumerate(self._pending):
@@ -239,6 +256,7 @@ class DatasetWriter:
                 "length": length,
                 "dataset_from_index": self._written.frames + start,
                 "dataset_to_index": self._written.frames + start + length,
+                ROWS: encoded.rows_checksum,
             }
             for part in ("data", "meta/episodes"):
                 row |= {f"{part}/{key}": value for key, value in place.items()}
@@ -247,6 +265,7 @@ class DatasetWriter:
                 row |= {f"{part}/{key}": value for key, value in place.items()}
                 row[f"{part}/from_timestamp"] = start / self.spec.fps
                 row[f"{part}/to_timestamp"] = (start + length) / self.spec.fps
+                row[video_column(camera)] = checksums[camera][start : start + length]
             rows.append(row)
             start += length
         return rows
@@ -294,6 +313,16 @@ class DatasetWriter:
                 "foresee": {"spec": self.spec.to_json(), "sha256": dict(written.hashes)},
             },
         )
+
+
+def _numbers(episode: Episode) -> dict[str, NDArray[Any]]:
+    """The numbers of an episode by column, as a reader gets them back."""
+    return {
+        layout.PROPRIO: episode.proprio.astype(np.float32, copy=False),
+        layout.ACTION: episode.actions.astype(np.float32, copy=False),
+        layout.EVALUATION: episode.evaluation.astype(np.float32, copy=False),
+        layout.STAMP: episode.stamps_ns.astype(np.int64, copy=False),
+    }
 
 
 def _write_groups(path: Path, tables: list[pa.Table]) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,18 @@ from world_model.data import (
     DatasetError,
     DatasetWriter,
     build_cache,
+    decode,
     open_dataset,
     split_episodes,
 )
+from world_model.data.video import decode_frames
+
+VIDEOS = "videos/observation.images.scene/chunk-000"
 
 BUILD = """
 import sys
-from world_model.data import DatasetError, build_cache
+from world_model.data import DatasetError, build_cache, decode
+decode.JOURNAL_EVERY_S = 0.02
 try:
     print(build_cache(sys.argv[1], progress=False).dataset_hash)
 except DatasetError as error:
@@ -76,7 +81,9 @@ def test_cache_is_built_once_and_cannot_be_written(dataset_path: Path) -> None:
     assert (dataset_path / ".cache/finished.json").stat().st_mtime_ns == built
     assert again.dataset_hash == first.dataset_hash
     with pytest.raises(ValueError, match="read-only"):
-        again.images["scene"][0] = 0
+        again.actions[0] = 0
+    again.images["scene"][0][:] = 0  # a copy
+    assert again.images["scene"][0].any()
 
 
 def test_hash_is_of_the_content_not_of_the_place(written: Path, dataset_path: Path) -> None:
@@ -141,12 +148,13 @@ def long_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def kill_a_build(path: Path) -> bool:
     """Start a build and kill it while it decodes; False when it was done before the kill."""
-    shutil.rmtree(path / ".cache", ignore_errors=True)
+    for name in (".cache", ".cache.partial"):
+        shutil.rmtree(path / name, ignore_errors=True)
     # Built with low priority, so that on a busy machine the one who kills gets his turn in time.
     command = ["nice", "-n", "10", sys.executable, "-c", BUILD, str(path)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        while not (path / ".cache.partial/images.scene.u8").exists() and process.poll() is None:
+        while not (path / ".cache.partial/decoded.json").exists() and process.poll() is None:
             time.sleep(0.002)
     finally:
         process.kill()
@@ -155,9 +163,29 @@ def kill_a_build(path: Path) -> bool:
     return process.returncode != 0 and not (path / ".cache").exists()
 
 
-def test_a_killed_build_is_started_over(long_set: Path) -> None:
+def test_a_killed_build_is_gone_on_with(
+    long_set: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert any(kill_a_build(long_set) for _ in range(5))
-    assert (long_set / ".cache.partial").exists()
+    done = json.loads((long_set / ".cache.partial/decoded.json").read_text())
+    assert sum(done.values()) < 3000
+    asked = []
+
+    def count(path: Path, first_index: int = 0, fps: float = 1.0) -> Iterator[np.ndarray]:
+        asked.append((path.name, first_index))
+        return decode_frames(path, first_index, fps)
+
+    monkeypatch.setattr(decode, "decode_frames", count)
+    build_cache(long_set)
+    out, err = capsys.readouterr()
+    assert "going on with 3000 frames" in out + err
+    assert sorted(asked) == sorted(
+        (name, first)
+        for name, first in (
+            (f"file-{n:03d}.mp4", done.get(f"{VIDEOS}/file-{n:03d}.mp4", 0)) for n in range(2)
+        )
+        if first < 1500
+    )
     cache = build_cache(long_set, progress=False)
     dataset = open_dataset(long_set)
     for index, start in enumerate(cache.episode_starts):

@@ -13,28 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from blobs import SPEC, blob_episode, psnr
+from damage import DATA, EPISODES, VIDEO, edit_info, forget_hashes, put, rewrite
 
 from world_model.data import DatasetError, DatasetSpec, DatasetWriter, build_cache, open_dataset
-
-VIDEO = "videos/observation.images.scene/chunk-000/file-000.mp4"
-DATA = "data/chunk-000/file-000.parquet"
-EPISODES = "meta/episodes/chunk-000/file-000.parquet"
-
-
-def edit_info(path: Path, change: Callable[[dict], None]) -> None:
-    file = path / "meta/info.json"
-    info = json.loads(file.read_text())
-    change(info)
-    file.write_text(json.dumps(info))
-
-
-def forget_hashes(path: Path) -> None:
-    """Make the set one whose files were never hashed, so that the other checks are tested."""
-    edit_info(path, lambda info: info["foresee"].update(sha256={}))
-
-
-def rewrite(file: Path, change: Callable[[pa.Table], pa.Table]) -> None:
-    pq.write_table(change(pq.read_table(file, partitioning=None)), file)
 
 
 def one_line(error: pytest.ExceptionInfo[DatasetError]) -> str:
@@ -184,7 +165,7 @@ def test_video_of_other_frames_is_found_by_its_length(dataset_path: Path) -> Non
     forget_hashes(dataset_path)
     other = VIDEO.replace("000.mp4", "001.mp4")  # 72 frames; the first file holds 63
     shutil.copy(dataset_path / other, dataset_path / VIDEO)
-    with pytest.raises(DatasetError, match=r"000.mp4: holds 72 frames, its 3 episodes need 63"):
+    with pytest.raises(DatasetError, match=r"000.mp4: holds 72 frames, its episodes need 63"):
         build_cache(dataset_path, progress=False)
     shutil.copy(dataset_path / other, dataset_path / "kept")
     (dataset_path / other).unlink()
@@ -198,13 +179,7 @@ def test_video_of_other_frames_is_found_by_its_length(dataset_path: Path) -> Non
 def test_nan_names_file_episode_and_frame(dataset_path: Path, column: str) -> None:
     forget_hashes(dataset_path)
 
-    def spoil(table: pa.Table) -> pa.Table:
-        values = np.stack(table.column(column).to_pylist()).astype(np.float32)
-        values[20 + 5, 1] = np.nan  # frame 5 of episode 1
-        arrow = pa.FixedSizeListArray.from_arrays(pa.array(values.ravel()), values.shape[1])
-        return table.set_column(table.column_names.index(column), column, arrow)
-
-    rewrite(dataset_path / DATA, spoil)
+    rewrite(dataset_path / DATA, put(column, 20 + 5, 1, np.nan))  # frame 5 of episode 1
     with pytest.raises(DatasetError, match=rf"episode 1: {column} are not finite .* frame 5"):
         build_cache(dataset_path, progress=False)
 
