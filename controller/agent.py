@@ -70,7 +70,7 @@ class Agent:
         self._config = config
         self._step_ns = round(spec.model_dt_s * NS_PER_S)
         optimizer = build_optimizer(config.planner, low, high)
-        cost = build_cost(config.cost, config.planner.horizon, low, high)
+        cost = build_cost(config.cost, config.planner.horizon, low, high, model)
         self._actor = Actor(model, config.planner, optimizer, cost)
         self.state = self.initial_state(config.seed)
 

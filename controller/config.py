@@ -133,12 +133,18 @@ class CostConfig:
         action_weight: of the mean square of the action, in halves of the action range.
         smoothness_weight: of the mean square of the change of the action from step to step, in
             halves of the action range.
+        critic_weight: of the steps still to go that the model's critic sees, averaged over the
+            steps of the horizon it is asked at; needs a bundle with a critic.
+        critic_steps: how many steps of the horizon the critic is asked at, evenly spread, the last
+            one always; at least 1. More see a plan that lingers, and cost more time.
     """
 
     goal_weight: float = 1.0
     goal_growth: float = 1.0
     action_weight: float = 0.001
     smoothness_weight: float = 0.001
+    critic_weight: float = 0.0
+    critic_steps: int = 1
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -146,11 +152,15 @@ class CostConfig:
         Raises:
             ConfigError: when a setting is out of its limits.
         """
-        for name in ("goal_weight", "action_weight", "smoothness_weight"):
+        for name in ("goal_weight", "action_weight", "smoothness_weight", "critic_weight"):
             value = getattr(self, name)
             _require(value >= 0, f"{name} must be at least 0, not {value}")
         _require(self.goal_growth > 0, f"goal_growth must be above 0, not {self.goal_growth}")
+        _require(
+            self.critic_steps >= 1, f"critic_steps must be at least 1, not {self.critic_steps}"
+        )
         weights = self.goal_weight + self.action_weight + self.smoothness_weight
+        weights += self.critic_weight
         _require(weights > 0, "all weights are 0: there is nothing to minimise")
 
 

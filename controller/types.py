@@ -11,7 +11,7 @@ import enum
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -268,4 +268,18 @@ class WorldModel(Protocol):
 
     def rollout(self, state: ModelState, actions: Array) -> Rollouts:
         """Imagine ``actions (B, H, A)``, SI, from ``state``."""
+        ...
+
+
+@runtime_checkable
+class CriticModel(Protocol):
+    """A world model that may know how far it is to a goal."""
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether `critic` can be called."""
+        ...
+
+    def critic(self, latents: Array, goal: Array) -> Array:
+        """Steps ``(B,)`` still to go from latents ``(B, N, D)`` to a goal ``(N, D)``."""
         ...

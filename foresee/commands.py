@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import tyro
 
 from controller.config import AgentConfig, load_agent_config
+from foresee.critic_commands import TrainCritic
 from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
 from world_model.config import TrainConfig
@@ -370,10 +371,11 @@ class Info:
         print("\n".join(lines_of(summary)))
 
 
-Command = Collect | Train | Export | Run | Eval | Demo | Info
+Command = Collect | Train | TrainCritic | Export | Run | Eval | Demo | Info
 COMMANDS: dict[str, Callable[..., Any]] = {
     "collect": Collect,
     "train": Train,
+    "train-critic": TrainCritic,
     "export": Export,
     "run": Run,
     "eval": Eval,

@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 ENCODER = "encoder.onnx"
 PREDICTOR = "predictor.onnx"
+CRITIC = "critic"  # name of the optional network that says how many steps it is to a goal
 MODEL_FILES = (ENCODER, PREDICTOR)
 _FILE_FIELDS = {"file", "sha256", "bytes"}
 

@@ -137,6 +137,48 @@ class TrainConfig:
         return self.predictor.context + self.loss.rollout_steps
 
 
+@dataclass(frozen=True)
+class CriticConfig:
+    """The critic, a learned cost-to-go over the latents of a trained encoder, and its training."""
+
+    steps: int = 3000
+    """Optimiser steps."""
+    batch: int = 1024
+    """Pairs of a frame and a goal in a batch."""
+    hidden: int = 256
+    """Width of its hidden layers."""
+    learning_rate: float = 1e-3
+    """Peak of the Adam learning rate (cosine to zero)."""
+    expectile: float = 0.15
+    """Weight of a prediction that is too short beside one that is too long (0.5: the mean). Below
+    0.5 it tends to the shortest way the data show, and not to the detours of whoever recorded."""
+    negatives: float = 0.3
+    """Share of the goals taken from anywhere in the data, at ``max_distance_steps``."""
+    max_distance_steps: int = 100
+    """Distance of what is far or was never seen connected, in frames of the data set."""
+    held_out: float = 0.1
+    """Share of the episodes that only judges; with the world model's own share and seed, episodes
+    that neither has seen."""
+    seed: int = 0
+    """Seed of the weights and the pairs."""
+    threads: int = 0
+    """CPU threads for torch; 0 takes one for each core."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        for name in ("steps", "max_distance_steps"):
+            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        _require(self.batch >= 2, "batch must be at least 2", self.batch)
+        _require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
+        _require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
+        _require(0 < self.expectile < 1, "expectile must lie between 0 and 1", self.expectile)
+        _require(0 <= self.negatives < 1, "negatives must lie in [0, 1)", self.negatives)
+        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
+        for name in ("seed", "threads"):
+            value = getattr(self, name)
+            _require(value >= 0, f"{name} must not be negative", value)
+
+
 def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
     """Rebuild a `TrainConfig` from `dataclasses.asdict` of one."""
     parts = dict(values)

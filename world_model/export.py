@@ -159,7 +159,7 @@ def _write_networks(model: Jepa, spec: ModelSpec, folder: Path) -> None:
     # Two example rows: with one, the exporter takes the batch size for a constant.
     images = tuple(torch.zeros(2, h, w, 3, dtype=torch.uint8) for h, w in spec.cameras.values())
     batch = torch.export.Dim("batch", min=1, max=65536)
-    _export(
+    write_onnx(
         _EncoderGraph(model).eval(),
         images,
         folder / ENCODER,
@@ -172,7 +172,7 @@ def _write_networks(model: Jepa, spec: ModelSpec, folder: Path) -> None:
         torch.zeros(2, context, len(spec.proprio_names)),
         torch.zeros(2, context, len(spec.action_names)),
     )
-    _export(
+    write_onnx(
         _PredictorGraph(model).eval(),
         arguments,
         folder / PREDICTOR,
@@ -182,7 +182,7 @@ def _write_networks(model: Jepa, spec: ModelSpec, folder: Path) -> None:
     )
 
 
-def _export(
+def write_onnx(
     graph: nn.Module,
     arguments: tuple[Tensor, ...],
     path: Path,
@@ -190,6 +190,16 @@ def _export(
     outputs: list[str],
     dynamic_shapes: tuple[Any, ...],
 ) -> None:
+    """Write a network as one ONNX file without any trace of the machine it was written on.
+
+    Args:
+        graph: in evaluation mode.
+        arguments: examples; with two rows at least where the size is to stay open.
+        path: file to write.
+        inputs: names.
+        outputs: names.
+        dynamic_shapes: for each input, which axes may vary, as `torch.export` takes them.
+    """
     # It would tell the user that torchvision is not there, which nothing here needs.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

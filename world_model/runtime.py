@@ -10,7 +10,15 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from world_model.bundle import ENCODER, PREDICTOR, Bundle, BundleError, ModelSpec, open_bundle
+from world_model.bundle import (
+    CRITIC,
+    ENCODER,
+    PREDICTOR,
+    Bundle,
+    BundleError,
+    ModelSpec,
+    open_bundle,
+)
 
 Provider = Literal["auto", "tensorrt", "cuda", "cpu"]
 Array = NDArray[np.float32]
@@ -70,12 +78,14 @@ class OnnxWorldModel:
         encoder: ort.InferenceSession,
         predictor: ort.InferenceSession,
         rollout: ort.InferenceSession | None = None,
+        critic: ort.InferenceSession | None = None,
     ) -> None:
         """Use `load_world_model`."""
         self.spec = spec
         self._encoder = encoder
         self._predictor = predictor
         self._rollout = rollout
+        self._critic = critic
 
     @property
     def fused(self) -> bool:
@@ -111,6 +121,24 @@ class OnnxWorldModel:
         }
         next_latent, next_proprio = self._predictor.run(["next_latent", "next_proprio"], feed)
         return next_latent, next_proprio
+
+    @property
+    def has_critic(self) -> bool:
+        """Whether the bundle holds a critic."""
+        return self._critic is not None
+
+    def critic(self, latents: Array, goal: Array) -> Array:
+        """Steps from latents ``(B, N, D)`` to a goal ``(N, D)``: ``(B,)``, as the critic says.
+
+        Raises:
+            BundleError: there is none in the bundle.
+        """
+        if self._critic is None:
+            raise BundleError(
+                "this bundle has no critic; `foresee train-critic --bundle` puts one into it"
+            )
+        feed = {"latents": np.ascontiguousarray(latents), "goal": goal[None]}
+        return self._critic.run(["steps"], feed)[0]
 
     def rollout(self, state: State, actions: Array) -> Rollouts:
         """Imagine candidate actions from a state.
@@ -176,7 +204,9 @@ def load_world_model(
     predictor = _session(bundle.path / PREDICTOR, providers, threads)
     fused = _rollout_file(bundle, variant)
     rollout = None if fused is None else _session(fused, providers, threads)
-    model = OnnxWorldModel(bundle.spec, encoder, predictor, rollout)
+    judge = bundle.networks.get(CRITIC)
+    critic = None if judge is None else _session(judge.path, providers, threads)
+    model = OnnxWorldModel(bundle.spec, encoder, predictor, rollout, critic)
     # ONNX Runtime falls back to the CPU when the libraries of a provider cannot be loaded.
     if provider not in ("auto", model.provider):
         raise ProviderError(
@@ -257,6 +287,8 @@ def _warm_up(model: OnnxWorldModel, path: Path) -> None:
             np.zeros((spec.context, len(spec.proprio_names)), np.float32),
             np.zeros((spec.context - 1, len(spec.action_names)), np.float32),
         )
+        if model.has_critic and model.critic(state.latents[:1], latent).shape != (1,):
+            raise ValueError("critic does not give one number for a latent")
         actions = np.zeros((2, 2, len(spec.action_names)), np.float32)
         expected = (2, 2, *spec.latent_shape), (2, 2, len(spec.proprio_names))
         for name, imagine in (("predictor", model.rollout_stepwise), ("rollout", model.rollout)):

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.config import CostConfig
+from controller.config import ConfigError, CostConfig
 from controller.costs.action import ActionCost, SmoothnessCost
 from controller.costs.base import Cost, CostContext, Judgement
+from controller.costs.critic import CriticCost
 from controller.costs.task import GoalCost
-from controller.types import Rollouts
+from controller.types import CriticModel, Rollouts, WorldModel
 
 Array = NDArray[np.float32]
 
@@ -50,7 +51,13 @@ class TotalCost:
         return Judgement(total, shares)
 
 
-def build_cost(config: CostConfig, horizon: int, low: Array, high: Array) -> TotalCost:
+def build_cost(
+    config: CostConfig,
+    horizon: int,
+    low: Array,
+    high: Array,
+    model: WorldModel | None = None,
+) -> TotalCost:
     """The costs that a configuration asks for.
 
     Args:
@@ -58,11 +65,21 @@ def build_cost(config: CostConfig, horizon: int, low: Array, high: Array) -> Tot
         horizon: H.
         low: ``(A,)`` lowest action, SI.
         high: ``(A,)`` highest action, SI.
+        model: whose critic is asked, where it has one.
+
+    Raises:
+        ConfigError: a cost needs what the model does not have.
     """
-    return TotalCost(
-        [
-            (GoalCost(horizon, config.goal_growth), config.goal_weight),
-            (ActionCost(horizon, low, high), config.action_weight),
-            (SmoothnessCost(horizon, low, high), config.smoothness_weight),
-        ]
-    )
+    terms: list[tuple[Cost, float]] = [
+        (GoalCost(horizon, config.goal_growth), config.goal_weight),
+        (ActionCost(horizon, low, high), config.action_weight),
+        (SmoothnessCost(horizon, low, high), config.smoothness_weight),
+    ]
+    if config.critic_weight > 0:
+        if not isinstance(model, CriticModel) or not model.has_critic:
+            raise ConfigError(
+                f"critic_weight is {config.critic_weight:g} and the model has no critic; train one "
+                "with `foresee train-critic` or set the weight to 0"
+            )
+        terms.append((CriticCost(model, horizon, config.critic_steps), config.critic_weight))
+    return TotalCost(terms)

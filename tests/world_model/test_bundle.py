@@ -226,22 +226,22 @@ def test_a_network_can_be_added_and_is_checked_like_the_others(
     shutil.copytree(exported, path)
     source = tmp_path / "made.onnx"
     source.write_bytes((exported / "predictor.onnx").read_bytes())
-    bundle = add_network(path, "critic", source, {"unit": "steps"})
-    assert bundle.networks["critic"].details == {"unit": "steps"}
-    assert bundle.networks["critic"].path.read_bytes() == source.read_bytes()
-    assert [file.name for file in bundle.files][-1] == "critic.onnx"
+    bundle = add_network(path, "extra", source, {"unit": "steps"})
+    assert bundle.networks["extra"].details == {"unit": "steps"}
+    assert bundle.networks["extra"].path.read_bytes() == source.read_bytes()
+    assert [file.name for file in bundle.files][-1] == "extra.onnx"
     load_world_model(path)  # who does not know it leaves it alone
-    assert add_network(path, "critic", exported / "encoder.onnx", {}).networks["critic"]
-    for name in ("encoder", "../critic", ""):
+    assert add_network(path, "extra", exported / "encoder.onnx", {}).networks["extra"]
+    for name in ("encoder", "../extra", ""):
         with pytest.raises(BundleError, match="cannot be named"):
             add_network(path, name, source, {})
-    (path / "critic.onnx").write_bytes(b"x")
-    with pytest.raises(BundleError, match=r"critic\.onnx: its hash differs"):
+    (path / "extra.onnx").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"extra\.onnx: its hash differs"):
         open_bundle(path)
-    (path / "critic.onnx").unlink()
-    with pytest.raises(BundleError, match=r"critic\.onnx: missing from the bundle"):
+    (path / "extra.onnx").unlink()
+    with pytest.raises(BundleError, match=r"extra\.onnx: missing from the bundle"):
         open_bundle(path)
-    _edit(path, lambda m: m["networks"]["critic"].update(file="../critic.onnx"))
+    _edit(path, lambda m: m["networks"]["extra"].update(file="../extra.onnx"))
     with pytest.raises(BundleError, match="is not a file of the bundle"):
         open_bundle(path)
 

@@ -1,0 +1,283 @@
+"""The critic: how many steps is it from here to a goal? Learned in hindsight, from frames alone.
+
+Every later frame of an episode is a goal that was reached, in as many steps as lie between
+(hindsight goals, Andrychowicz et al. 2017; dynamical distances, Hartikainen et al. 2020). Whoever
+recorded made detours, so the mean of those distances is too long; an expectile (Newey & Powell
+1987, as in IQL and HIQL) tends to the short ones. Backing up through the critic's own prediction
+(TD) ranked no better here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from world_model.bundle import CRITIC, BundleError, add_network
+from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
+from world_model.config import CriticConfig
+from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.export import ExportError, write_onnx
+from world_model.predictor import MlpBlock
+from world_model.runtime import load_world_model
+
+_TOLERANCE = 1e-3
+_ENCODED_AT_ONCE = 256
+
+
+class Critic(nn.Module):
+    """Steps from a latent to a goal, between 0 and ``max_distance_steps``."""
+
+    def __init__(self, latent: int, hidden: int, max_distance_steps: int) -> None:
+        """Build for flattened latents of size ``latent``."""
+        super().__init__()
+        self.longest = math.log1p(max_distance_steps)
+        self.here = nn.Linear(latent, hidden)
+        self.goal = nn.Linear(latent, hidden)
+        self.body = nn.Sequential(
+            MlpBlock(hidden), nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, 1)
+        )
+
+    def log_steps(self, latents: Tensor, goals: Tensor) -> Tensor:
+        """``log(1 + steps)`` ``(B,)``, unbounded, from ``(B, N, D)`` to ``(B or 1, N, D)``."""
+        return self.body(self.here(latents.flatten(1)) + self.goal(goals.flatten(1)))[:, 0]
+
+    def forward(self, latents: Tensor, goals: Tensor) -> Tensor:
+        """Steps ``(B,)`` from latents ``(B, N, D)`` to goals ``(B or 1, N, D)``."""
+        return torch.expm1(self.log_steps(latents, goals).clamp(0.0, self.longest))
+
+
+@dataclass(frozen=True)
+class CriticResult:
+    """What training a critic came to.
+
+    Attributes:
+        out: folder with ``critic.onnx`` and ``critic.json``.
+        bundle: the bundle it was put into, or None.
+        steps: optimiser steps done.
+        spearman: mean rank correlation, within held-out episodes, of its distance to a later frame
+            with the steps that lie between.
+        spearman_latent: the same of the distance of the latents: the floor.
+        wall_s: seconds.
+    """
+
+    out: Path
+    bundle: Path | None
+    steps: int
+    spearman: float
+    spearman_latent: float
+    wall_s: float
+
+
+def train_critic(
+    run: Path,
+    dataset: Path,
+    out: Path,
+    config: CriticConfig,
+    bundle: Path | None = None,
+    progress: bool = True,
+) -> CriticResult:
+    """Train a critic on the latents of a trained encoder, which stays as it is.
+
+    Args:
+        run: folder of `world_model.train.train`.
+        dataset: frames to learn from, of the cameras that the model was trained with; not
+            necessarily the data set the model was trained on.
+        out: new folder for ``critic.onnx`` and the report ``critic.json``.
+        config: settings.
+        bundle: put the critic into this bundle too; it must be exported from ``run``.
+        progress: show progress bars.
+
+    Raises:
+        CheckpointError: ``run`` has no usable checkpoint.
+        DatasetError: the data set cannot be read.
+        BundleError: the bundle is damaged, or of another encoder.
+        ExportError: ``out`` exists, the cameras differ, or ONNX differs from torch.
+    """
+    began = time.monotonic()
+    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    if out.exists() and any(out.iterdir()):
+        raise ExportError(f"{out}: exists already and is not empty; choose another --out")
+    checkpoint = load_checkpoint(run)
+    cache = build_cache(dataset, progress=progress)
+    latents = encode_frames(checkpoint, cache, progress)
+    if bundle is not None:
+        _check_encoder(bundle, cache, latents)
+    fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
+    critic = fit_critic(latents, cache, fit, config, progress)
+    report: dict[str, Any] = {
+        "steps": config.steps,
+        "spearman": round(_rank_correlation(critic, latents, cache, held_out), 4),
+        "spearman_latent": round(_rank_correlation(_latent_distance, latents, cache, held_out), 4),
+    }
+    details = report | {
+        "config": dataclasses.asdict(config),
+        "dataset_hash": cache.dataset_hash,
+        "parity": {"max_relative_error": _write(critic, latents, out), "tolerance": _TOLERANCE},
+    }
+    (out / "critic.json").write_text(json.dumps(details, indent=1) + "\n")
+    if bundle is not None:
+        add_network(bundle, CRITIC, out / "critic.onnx", details)
+    return CriticResult(out=out, bundle=bundle, **report, wall_s=time.monotonic() - began)
+
+
+@torch.no_grad()
+def encode_frames(checkpoint: Checkpoint, cache: Cache, progress: bool = True) -> Tensor:
+    """Every frame of a data set to its latent ``(T, N, D)``.
+
+    Raises:
+        ExportError: the data set has other cameras than the model.
+    """
+    model = model_from_checkpoint(checkpoint)
+    if dict(cache.spec.cameras) != model.cameras:
+        raise ExportError(
+            f"the data set has cameras {dict(cache.spec.cameras)}, the model was trained with "
+            f"{model.cameras}; record with the model's"
+        )
+    chunks = []
+    with tqdm(total=cache.frames, desc="encode", unit="frame", disable=not progress) as bar:
+        for first in range(0, cache.frames, _ENCODED_AT_ONCE):
+            part = slice(first, first + _ENCODED_AT_ONCE)
+            images = {n: torch.from_numpy(np.array(v[part])) for n, v in cache.images.items()}
+            chunks.append(model.encode(images))
+            bar.update(len(chunks[-1]))
+    return torch.cat(chunks)
+
+
+def fit_critic(
+    latents: Tensor,
+    cache: Cache,
+    episodes: NDArray[np.int64],
+    config: CriticConfig,
+    progress: bool = True,
+) -> Critic:
+    """Train on pairs of frames of some episodes.
+
+    Args:
+        latents: ``(T, N, D)`` of all frames.
+        cache: whose frames they are.
+        episodes: those to learn from.
+        config: settings.
+        progress: show a progress bar.
+    """
+    torch.manual_seed(config.seed)
+    critic = Critic(latents[0].numel(), config.hidden, config.max_distance_steps)
+    optimizer = torch.optim.Adam(critic.parameters(), config.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
+    rng = np.random.default_rng(config.seed)
+    with tqdm(total=config.steps, desc="critic", unit="step", disable=not progress) as bar:
+        for step in range(config.steps):
+            frames, goals, steps = draw_pairs(cache, episodes, config, rng)
+            predicted = critic.log_steps(latents[frames], latents[goals])
+            error = predicted - torch.from_numpy(np.log1p(steps))
+            weight = torch.where(error > 0, 1 - config.expectile, config.expectile)
+            loss = (weight * error.square()).mean()
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            bar.update()
+            if step % 50 == 0:
+                bar.set_postfix(loss=f"{loss.item():.3f}")
+    return critic.eval()
+
+
+def draw_pairs(
+    cache: Cache, episodes: NDArray[np.int64], config: CriticConfig, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Frames, goals and the steps between them, ``(batch,)`` each.
+
+    A goal is the frame itself or a later one of its episode, all alike likely, or, for a share of
+    the pairs, any frame of the episodes.
+    """
+    chosen = rng.choice(episodes, config.batch, p=_share(cache.episode_lengths[episodes]))
+    offset = rng.integers(0, cache.episode_lengths[chosen])
+    ahead = rng.integers(0, cache.episode_lengths[chosen] - offset)
+    frames = cache.episode_starts[chosen] + offset
+    elsewhere = rng.choice(episodes, config.batch, p=_share(cache.episode_lengths[episodes]))
+    anywhere = cache.episode_starts[elsewhere] + rng.integers(0, cache.episode_lengths[elsewhere])
+    negative = rng.random(config.batch) < config.negatives
+    steps = np.where(negative, config.max_distance_steps, ahead)
+    return (
+        frames,
+        np.where(negative, anywhere, frames + ahead),
+        steps.clip(max=config.max_distance_steps).astype(np.float32),
+    )
+
+
+def _share(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
+    return lengths / lengths.sum()
+
+
+def _latent_distance(latents: Tensor, goals: Tensor) -> Tensor:
+    return (latents - goals).square().flatten(1).mean(1)
+
+
+@torch.no_grad()
+def _rank_correlation(
+    distance: Any,  # noqa: ANN401 - Critic or a function of two tensors
+    latents: Tensor,
+    cache: Cache,
+    episodes: NDArray[np.int64],
+) -> float:
+    """Mean of Spearman's correlation, over episodes, of a distance to a later frame with steps."""
+    values = []
+    for start, length in zip(
+        cache.episode_starts[episodes], cache.episode_lengths[episodes], strict=True
+    ):
+        for goal in (length // 2, length - 1):
+            if goal < 3:
+                continue
+            before = latents[start : start + goal]
+            found = distance(before, latents[start + goal][None]).numpy()
+            ranks = found.argsort().argsort()
+            values.append(np.corrcoef(ranks, np.arange(goal)[::-1])[0, 1])
+    return float(np.mean(values)) if values else math.nan
+
+
+def _check_encoder(bundle: Path, cache: Cache, latents: Tensor) -> None:
+    """Refuse a bundle that gives other latents than the checkpoint."""
+    model = load_world_model(bundle, provider="cpu")
+    for frame in np.linspace(0, cache.frames - 1, 8).astype(int):
+        latent = model.encode({n: np.array(v[frame]) for n, v in cache.images.items()})
+        if latent.shape != latents[frame].shape or not np.allclose(
+            latent, latents[frame].numpy(), atol=_TOLERANCE
+        ):
+            raise BundleError(
+                f"{bundle}: its encoder is not the checkpoint's, so the critic would misread it; "
+                "export the bundle from the same --checkpoint"
+            )
+
+
+def _write(critic: Critic, latents: Tensor, out: Path) -> float:
+    """Write ``critic.onnx``; returns the largest difference from torch, relative to 1 + steps."""
+    import onnxruntime as ort
+
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "critic.onnx"
+    batch = torch.export.Dim("batch", min=1, max=1 << 20)
+    examples = (latents[:2], latents[:1])
+    write_onnx(critic, examples, path, ["latents", "goal"], ["steps"], ({0: batch}, {}))
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    some, goal = latents[:: max(len(latents) // 64, 1)], latents[:1]
+    (given,) = session.run(["steps"], {"latents": some.numpy(), "goal": goal.numpy()})
+    with torch.no_grad():
+        expected = critic(some, goal).numpy()
+    worst = float((np.abs(given - expected) / (1 + expected)).max())
+    if not worst <= _TOLERANCE:
+        raise ExportError(
+            f"the critic in ONNX differs from torch by {worst:.1e} of 1 + steps, more than "
+            f"{_TOLERANCE:.0e}; it was not added to a bundle"
+        )
+    return worst
