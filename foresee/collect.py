@@ -28,6 +28,8 @@ EVALUATION = {
     "block.x": ("block_position_m", 0),
     "block.y": ("block_position_m", 1),
     "block.yaw": ("block_yaw_rad", None),
+    "block.yaw_cos": ("block_heading", 0),
+    "block.yaw_sin": ("block_heading", 1),
 }
 
 

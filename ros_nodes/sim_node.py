@@ -199,7 +199,7 @@ def _flatten(truth: dict[str, Any]) -> dict[str, float]:
         if np.ndim(value) == 0:
             values[name] = float(value)
         else:
-            values |= {f"{name}.{a}": float(v) for a, v in zip("xyz", value, strict=True)}
+            values |= {f"{name}.{a}": float(v) for a, v in zip("xyz", value, strict=False)}
     return values
 
 

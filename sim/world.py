@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.physics import Physics
+from sim.bullet import pybullet
+from sim.physics import Physics, Shapes
 from sim.randomization import Scene
 from sim.robot import Box, Panda
 
@@ -19,20 +21,37 @@ _TABLE_M = (0.35, 0.0, -0.05)  # its centre; the top is at height zero
 _TABLE_HALF_M = (0.75, 0.80, 0.05)
 
 
+@dataclass(frozen=True)
+class BlockShape:
+    """A rigid thing made of upright boxes, all of the same height.
+
+    Attributes:
+        boxes: for each one its half size ``(x, y)`` and the place ``(x, y)`` of its centre, m, in a
+            frame whose origin is the centre of mass.
+        height_m: of all boxes.
+    """
+
+    boxes: tuple[tuple[tuple[float, float], tuple[float, float]], ...]
+    height_m: float
+
+
+CUBE = BlockShape((((BLOCK_SIZE_M / 2, BLOCK_SIZE_M / 2), (0.0, 0.0)),), BLOCK_SIZE_M)
+
+
 class World(Physics):
     """Table, robot and things.
 
     Args:
         box: where the tool may go.
-        with_block: whether there is a block on the table.
+        block: what is on the table, if anything is.
     """
 
-    def __init__(self, box: Box, with_block: bool) -> None:
+    def __init__(self, box: Box, block: BlockShape | None = None) -> None:
         super().__init__()
         self.robot = Panda(self._bullet, box)
         self._table = self._add_body(self._box_shapes(_TABLE_HALF_M), _TABLE_M, mass_kg=0.0)
-        half = BLOCK_SIZE_M / 2
-        self._block_shapes = self._box_shapes((half, half, half)) if with_block else None
+        self._block_height_m = block.height_m if block else 0.0
+        self._block_shapes = self._block_shape(block) if block else None
         self._block: int | None = None
         self._remember()
 
@@ -50,7 +69,7 @@ class World(Physics):
         self._bullet.changeDynamics(self._table, -1, lateralFriction=scene.friction)
         self._bullet.changeDynamics(robot.body, robot.links["tool"], lateralFriction=scene.friction)
         if self._block_shapes is not None:
-            place = (0.45, 0.0, BLOCK_SIZE_M / 2)
+            place = (0.45, 0.0, self._block_height_m / 2)
             self._block = self._add_body(self._block_shapes, place, scene.block_mass_kg)
             self._paint(self._block, scene.block)
             self._bullet.changeDynamics(self._block, -1, lateralFriction=scene.friction)
@@ -72,3 +91,17 @@ class World(Physics):
             self._bullet.getQuaternionFromEuler((0.0, 0.0, yaw_rad)),
         )
         self._bullet.resetBaseVelocity(self._block, (0.0, 0.0, 0.0), (0.0, 0.0, 0.0))
+
+    def _block_shape(self, block: BlockShape) -> Shapes:
+        halves = [(*half, block.height_m / 2) for half, _ in block.boxes]
+        if len(halves) == 1:
+            return self._box_shapes(halves[0])
+        many = {
+            "shapeTypes": [pybullet.GEOM_BOX] * len(halves),
+            "halfExtents": halves,
+        }
+        places = [(*centre, 0.0) for _, centre in block.boxes]
+        return (
+            self._bullet.createCollisionShapeArray(**many, collisionFramePositions=places),
+            self._bullet.createVisualShapeArray(**many, visualFramePositions=places),
+        )

@@ -11,12 +11,13 @@ from sim.assets import TOOL_RADIUS_M
 from sim.envs.table import TableEnv, Truth
 from sim.randomization import Randomization
 from sim.robot import Box
-from sim.world import BLOCK_SIZE_M
+from sim.world import BLOCK_SIZE_M, CUBE
 
 TOOL_HEIGHT_M = 0.03
 # A box without height: the arm's own wall keeps the tool at this height.
 BOX = Box(low=(0.30, -0.30, TOOL_HEIGHT_M), high=(0.66, 0.30, TOOL_HEIGHT_M))
 MAX_SPEED_M_S = 0.25
+MAX_ANGLE_RAD = np.radians(15.0)  # of ``success_with_yaw``
 _BLOCK_LOW_M, _BLOCK_HIGH_M = (0.37, -0.21), (0.59, 0.21)  # starts and goals of the block
 _TRAVEL_M = (0.06, 0.25)  # from start to goal of the block
 _CLEARANCE_M = 0.09  # between the centres of tool and block at the start
@@ -28,8 +29,9 @@ class PushEnv(TableEnv):
 
     The block starts anywhere, turned anyhow, and its goal is 6 to 25 cm away. The goal image shows
     it there with its yaw of the start, and the tool behind it as a straight push would leave it.
-    Success is the block's centre within `success_radius_m` of the goal, whatever its yaw. The
-    episode terminates, failed, when the block leaves the workspace.
+    Success is the block's centre within `success_radius_m` of the goal, whatever its yaw; told
+    apart are ``success_25mm`` and ``success_with_yaw``, for which it must also be turned as in the
+    goal image to within 15°. The episode terminates, failed, when the block leaves the workspace.
 
     Args:
         image_size: height and width of the images, pixels.
@@ -49,7 +51,7 @@ class PushEnv(TableEnv):
     ) -> None:
         super().__init__(
             box=BOX,
-            with_block=True,
+            block=CUBE,
             action_names=("tool.vx", "tool.vy"),
             max_speed_m_s=MAX_SPEED_M_S,
             image_size=image_size,
@@ -65,17 +67,24 @@ class PushEnv(TableEnv):
     def truth(self) -> Truth:
         """Positions ``(3,)`` m, world frame, of tool, block and the block's goal; block yaw in rad.
 
-        `distance_m` is from block to goal along the table.
+        `distance_m` is from block to goal along the table, `angle_rad` the turn that is left to
+        the yaw of the goal image, 0 to 45° because a cube looks the same after a quarter turn.
         """
         block, yaw_rad = self._world.block_pose()
         distance_m = float(np.linalg.norm((self._goal_m - block)[:2]))
+        quarter = np.pi / 2
+        angle_rad = abs((self._block_start_yaw_rad - yaw_rad + quarter / 2) % quarter - quarter / 2)
+        success = distance_m <= self.success_radius_m and not self._lost()
         return {
             "tool_position_m": self._world.robot.tool_position(),
             "block_position_m": block,
             "block_yaw_rad": yaw_rad,
             "goal_position_m": self._goal_m.copy(),
             "distance_m": distance_m,
-            "success": distance_m <= self.success_radius_m and not self._lost(),
+            "angle_rad": float(angle_rad),
+            "success": success,
+            "success_25mm": success and distance_m <= 0.025,
+            "success_with_yaw": success and bool(angle_rad <= MAX_ANGLE_RAD),
         }
 
     def _lost(self) -> bool:

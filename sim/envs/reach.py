@@ -41,7 +41,7 @@ class ReachEnv(TableEnv):
     ) -> None:
         super().__init__(
             box=BOX,
-            with_block=False,
+            block=None,
             action_names=("tool.vx", "tool.vy", "tool.vz"),
             max_speed_m_s=MAX_SPEED_M_S,
             image_size=image_size,

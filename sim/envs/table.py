@@ -12,7 +12,7 @@ from sim.camera import TABLE_CAMERAS
 from sim.envs.base import Truth, WorldEnv
 from sim.randomization import Randomization
 from sim.robot import JOINT_NAMES, Box
-from sim.world import World
+from sim.world import BlockShape, World
 
 __all__ = ["PROPRIO_NAMES", "TableEnv", "Truth"]
 
@@ -29,7 +29,7 @@ class TableEnv(WorldEnv):
 
     Args:
         box: where the tool may go.
-        with_block: whether there is a block on the table.
+        block: what is on the table, if anything is.
         action_names: the axes of the tool's velocity that an action sets; the others stay zero.
         max_speed_m_s: limit of each component of an action.
         image_size: height and width of the images, pixels.
@@ -50,7 +50,7 @@ class TableEnv(WorldEnv):
         self,
         *,
         box: Box,
-        with_block: bool,
+        block: BlockShape | None,
         action_names: tuple[str, ...],
         max_speed_m_s: float,
         image_size: int,
@@ -68,7 +68,7 @@ class TableEnv(WorldEnv):
             randomization=randomization,
             render_mode=render_mode,
         )
-        self._world = World(box, with_block)
+        self._world = World(box, block)
 
     def proprio(self) -> NDArray[np.float32]:
         """The readings ``(17,)`` of `proprio_names`: rad, rad/s, m. Cheap: renders nothing."""

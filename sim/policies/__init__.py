@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sim import scripted
 from sim.exploration import Explorer
-from sim.policies import rooms
+from sim.policies import pusht, rooms
 
 Action = NDArray[np.float32]
 Policy = Callable[[Mapping[str, Any]], Action]
@@ -20,9 +20,13 @@ _SCRIPTED: dict[str, Policy] = {
     "foresee/Reach-v0": scripted.reach,
     "foresee/Push-v0": scripted.push_to_goal,
     "foresee/TwoRooms-v0": rooms.through_door,
+    "foresee/PushT-v0": pusht.push_to_goal,
 }
 _STRAIGHT: dict[str, Policy] = {"foresee/TwoRooms-v0": rooms.straight}
-_EXPLORERS: dict[str, type[Explorer]] = {"foresee/TwoRooms-v0": rooms.RoomsExplorer}
+_EXPLORERS: dict[str, type[Explorer]] = {
+    "foresee/TwoRooms-v0": rooms.RoomsExplorer,
+    "foresee/PushT-v0": pusht.TeeExplorer,
+}
 
 
 def scripted_action(env_id: str, info: Mapping[str, Any]) -> Action:

@@ -74,10 +74,12 @@ def test_different_seeds_differ(env):
     assert (first["goal_image"] != second["goal_image"]).any()
 
 
-def test_episode_is_cut_at_fifty_steps(env):
+def test_episode_is_cut_at_its_last_step(env):
     env.reset(seed=0)
     zero = np.zeros(env.action_space.shape, np.float32)
-    ends = [env.step(zero)[2:4] for _ in range(50)]
+    blank = np.zeros((64, 64, 3), np.uint8)
+    env.unwrapped._image = blank.copy
+    ends = [env.step(zero)[2:4] for _ in range(env.spec.max_episode_steps)]
     assert ends[-1] == (False, True)
     assert not any(terminated or truncated for terminated, truncated in ends[:-1])
 
@@ -137,3 +139,23 @@ def test_a_wrong_action_is_refused(env, action, message):
 def test_a_wrong_option_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         ReachEnv(**options)
+
+
+def test_push_with_yaw_counts_quarter_turns_as_none():
+    env = gymnasium.make("foresee/Push-v0")
+    core = env.unwrapped
+    _, info = env.reset(seed=2)
+    goal, yaw = info["goal_position_m"], info["block_yaw_rad"]
+    for offset_m, turn_deg, expected in (
+        (0.0, 0.0, (True, True, True)),
+        (0.0, 90.0, (True, True, True)),
+        (0.0, -76.0, (True, True, True)),  # 14° from a quarter turn
+        (0.0, 45.0, (True, True, False)),
+        (0.03, 0.0, (True, False, True)),
+        (0.05, 0.0, (False, False, False)),
+    ):
+        core._world.place_block(goal + np.array([offset_m, 0, 0]), yaw + np.radians(turn_deg))
+        truth = core.truth()
+        names = ("success", "success_25mm", "success_with_yaw")
+        assert tuple(truth[name] for name in names) == expected, (offset_m, turn_deg)
+    env.close()

@@ -20,7 +20,7 @@ def tool_pixels(image):
 
 
 def test_tool_is_seen_everywhere_in_the_workspace():
-    world = World(reach.BOX, with_block=False)
+    world = World(reach.BOX)
     world.reset(Scene())
     for x in np.linspace(reach.BOX.low[0], reach.BOX.high[0], 4):
         for y in np.linspace(reach.BOX.low[1], reach.BOX.high[1], 5):
@@ -32,7 +32,7 @@ def test_tool_is_seen_everywhere_in_the_workspace():
 
 
 def test_one_centimetre_changes_the_image_along_each_axis():
-    world = World(reach.BOX, with_block=False)
+    world = World(reach.BOX)
     world.reset(Scene())
     centre = np.mean([reach.BOX.low, reach.BOX.high], axis=0)
     world.robot.place_tool(centre)
@@ -69,7 +69,7 @@ def test_images_of_a_pybullet_without_numpy_are_accepted():
             width, height, rgba, depth, mask = self._bullet.getCameraImage(*args, **kwargs)
             return width, height, tuple(rgba.ravel().tolist()), tuple(depth.ravel()), mask
 
-    world = World(reach.BOX, with_block=False)
+    world = World(reach.BOX)
     world.reset(Scene())
     array = render(world._bullet, TABLE_CAMERAS["scene"], 32, (0.5, 0.5, 0.5))
     flat = render(TupleBullet(world._bullet), TABLE_CAMERAS["scene"], 32, (0.5, 0.5, 0.5))

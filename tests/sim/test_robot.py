@@ -15,7 +15,7 @@ STEPS = PHYSICS_HZ // 10  # in 0.1 s
 
 @pytest.fixture
 def world():
-    world = World(reach.BOX, with_block=False)
+    world = World(reach.BOX)
     world.reset(Scene())
     yield world
     world.close()
@@ -45,7 +45,7 @@ def test_tool_points_down_all_the_way(world):
 
 @pytest.mark.parametrize("direction", itertools.product((-1, 0, 1), repeat=3))
 def test_tool_stops_at_the_walls(direction):
-    world = World(reach.BOX, with_block=False)
+    world = World(reach.BOX)
     world.reset(Scene())
     world.robot.place_tool(np.mean([reach.BOX.low, reach.BOX.high], axis=0))
     world.robot.set_tool_velocity(np.multiply(direction, 0.25))
@@ -68,7 +68,7 @@ def test_posture_depends_on_tool_position_alone(world):
 
 @pytest.mark.parametrize("box", [reach.BOX, push.BOX])
 def test_every_corner_is_reached_within_joint_limits(box):
-    world = World(box, with_block=False)
+    world = World(box)
     for corner in itertools.product(*zip(box.low, box.high, strict=True)):
         world.robot.place_tool(corner)
         np.testing.assert_allclose(world.robot.tool_position(), corner, atol=1e-3)
