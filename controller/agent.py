@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from controller.actor import Actor
 from controller.config import AgentConfig
 from controller.costs import build_cost
+from controller.costs.guardrail import Guardrails
 from controller.memory import AppliedCommand, CommandMemory, committed_actions, planned_commands
 from controller.optimizers import build_optimizer
 from controller.perception import Frame, check_images, model_state, perceive
@@ -70,7 +71,8 @@ class Agent:
         self._config = config
         self._step_ns = round(spec.model_dt_s * NS_PER_S)
         optimizer = build_optimizer(config.planner, low, high)
-        cost = build_cost(config.cost, config.planner.horizon, low, high, model)
+        guardrails = Guardrails(config.guardrails, spec.proprio_names)
+        cost = build_cost(config.cost, config.planner.horizon, low, high, model, guardrails)
         self._actor = Actor(model, config.planner, optimizer, cost)
         self.state = self.initial_state(config.seed)
 

@@ -1,30 +1,25 @@
-"""The controller's settings: what each means, its limits, and how they are read from YAML."""
+"""The controller's settings: what each means and its limits."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import math
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
-import yaml
-
+from controller.limits import GuardrailConfig
+from controller.settings import ConfigError, from_mapping, load_settings, require
 from controller.spline import Interpolation
 
-Settings = TypeVar("Settings")
-
-
-class ConfigError(ValueError):
-    """A setting that is not known, of the wrong type or out of its limits."""
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
+__all__ = [
+    "AgentConfig",
+    "ConfigError",
+    "CostConfig",
+    "GuardrailConfig",
+    "MemoryConfig",
+    "PlannerConfig",
+    "from_mapping",
+    "load_agent_config",
+]
 
 
 @dataclass(frozen=True)
@@ -90,36 +85,36 @@ class PlannerConfig:
         Raises:
             ConfigError: when a setting is out of its limits.
         """
-        _require(self.horizon >= 1, f"horizon must be at least 1, not {self.horizon}")
+        require(self.horizon >= 1, f"horizon must be at least 1, not {self.horizon}")
         fewest = 2 if self.interpolation == "linear" else 1
-        _require(
+        require(
             fewest <= self.knots <= max(self.horizon, fewest),
             f"knots must be {fewest} to horizon ({self.horizon}), not {self.knots}",
         )
-        _require(self.samples >= 4, f"samples must be at least 4, not {self.samples}")
-        _require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
-        _require(
+        require(self.samples >= 4, f"samples must be at least 4, not {self.samples}")
+        require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        require(
             not self.adapt or 4 <= self.min_samples <= self.samples,
             f"min_samples must be 4 to samples ({self.samples}), not {self.min_samples}",
         )
-        _require(self.std > 0, f"std must be above 0, not {self.std}")
-        _require(0 <= self.noise_beta <= 4, f"noise_beta must be 0 to 4, not {self.noise_beta}")
-        _require(
+        require(self.std > 0, f"std must be above 0, not {self.std}")
+        require(0 <= self.noise_beta <= 4, f"noise_beta must be 0 to 4, not {self.noise_beta}")
+        require(
             2 <= self.elites <= self.samples,
             f"elites must be 2 to samples ({self.samples}), not {self.elites}",
         )
-        _require(
+        require(
             0 <= self.kept_elites <= self.elites,
             f"kept_elites must be 0 to elites ({self.elites}), not {self.kept_elites}",
         )
-        _require(self.std_floor > 0, f"std_floor must be above 0, not {self.std_floor}")
-        _require(
+        require(self.std_floor > 0, f"std_floor must be above 0, not {self.std_floor}")
+        require(
             0 < self.sample_decay <= 1, f"sample_decay must be in (0, 1], not {self.sample_decay}"
         )
-        _require(0 <= self.momentum < 1, f"momentum must be in [0, 1), not {self.momentum}")
-        _require(self.gradient_step > 0, f"gradient_step must be above 0, not {self.gradient_step}")
-        _require(self.temperature > 0, f"temperature must be above 0, not {self.temperature}")
-        _require(0 < self.std_decay <= 1, f"std_decay must be in (0, 1], not {self.std_decay}")
+        require(0 <= self.momentum < 1, f"momentum must be in [0, 1), not {self.momentum}")
+        require(self.gradient_step > 0, f"gradient_step must be above 0, not {self.gradient_step}")
+        require(self.temperature > 0, f"temperature must be above 0, not {self.temperature}")
+        require(0 < self.std_decay <= 1, f"std_decay must be in (0, 1], not {self.std_decay}")
 
 
 @dataclass(frozen=True)
@@ -137,6 +132,8 @@ class CostConfig:
             steps of the horizon it is asked at; needs a bundle with a critic.
         critic_steps: how many steps of the horizon the critic is asked at, evenly spread, the last
             one always; at least 1. More see a plan that lingers, and cost more time.
+        uncertainty_weight: of the mean disagreement of the model's predictions, for models that
+            predict with several heads.
     """
 
     goal_weight: float = 1.0
@@ -145,6 +142,7 @@ class CostConfig:
     smoothness_weight: float = 0.001
     critic_weight: float = 0.0
     critic_steps: int = 1
+    uncertainty_weight: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -152,16 +150,51 @@ class CostConfig:
         Raises:
             ConfigError: when a setting is out of its limits.
         """
-        for name in ("goal_weight", "action_weight", "smoothness_weight", "critic_weight"):
+        for name in (
+            "goal_weight",
+            "action_weight",
+            "smoothness_weight",
+            "critic_weight",
+            "uncertainty_weight",
+        ):
             value = getattr(self, name)
-            _require(value >= 0, f"{name} must be at least 0, not {value}")
-        _require(self.goal_growth > 0, f"goal_growth must be above 0, not {self.goal_growth}")
-        _require(
-            self.critic_steps >= 1, f"critic_steps must be at least 1, not {self.critic_steps}"
-        )
+            require(value >= 0, f"{name} must be at least 0, not {value}")
+        require(self.goal_growth > 0, f"goal_growth must be above 0, not {self.goal_growth}")
+        require(self.critic_steps >= 1, f"critic_steps must be at least 1, not {self.critic_steps}")
         weights = self.goal_weight + self.action_weight + self.smoothness_weight
-        weights += self.critic_weight
-        _require(weights > 0, "all weights are 0: there is nothing to minimise")
+        weights += self.critic_weight + self.uncertainty_weight
+        require(weights > 0, "all weights are 0: there is nothing to minimise")
+
+
+@dataclass(frozen=True)
+class MemoryConfig:
+    """What is remembered beyond a run, and what for. Off as long as there is no folder.
+
+    Attributes:
+        folder: where the episodic memory is kept; ``None`` for none.
+        capacity: the most moments kept, at least 2; the oldest half goes when it is full.
+        candidates: how many remembered courses of action each search tries too, at least 0.
+        subgoal_steps: steps ahead on a remembered way to the goal that is aimed at instead of the
+            goal while that is far, at least 0; 0 always aims at the goal itself.
+    """
+
+    folder: str | None = None
+    capacity: int = 100_000
+    candidates: int = 0
+    subgoal_steps: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            ConfigError: when a setting is out of its limits.
+        """
+        require(self.capacity >= 2, f"capacity must be at least 2, not {self.capacity}")
+        for name in ("candidates", "subgoal_steps"):
+            value = getattr(self, name)
+            require(value >= 0, f"{name} must be at least 0, not {value}")
+            used = value == 0 or self.folder is not None
+            require(used, f"{name} is {value} and there is no folder: memory is off")
 
 
 @dataclass(frozen=True)
@@ -171,6 +204,8 @@ class AgentConfig:
     Attributes:
         planner: how the actor searches.
         cost: what it minimises.
+        guardrails: what no plan may do, whatever it costs.
+        memory: what is remembered beyond a run.
         deadline_s: time from the call of `Agent.step` to the plan, above 0; ``None`` for none, and
             then the same seed and log give the same plan on a slow machine too.
         latency_steps: M, the steps of the model between the capture of a frame and the moment the
@@ -182,6 +217,8 @@ class AgentConfig:
 
     planner: PlannerConfig = field(default_factory=PlannerConfig)
     cost: CostConfig = field(default_factory=CostConfig)
+    guardrails: GuardrailConfig = field(default_factory=GuardrailConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     deadline_s: float | None = 0.08
     latency_steps: int = 0
     max_observation_age_s: float = 0.3
@@ -193,71 +230,16 @@ class AgentConfig:
         Raises:
             ConfigError: when a setting is out of its limits.
         """
-        _require(
+        require(
             self.deadline_s is None or self.deadline_s > 0,
             f"deadline_s must be above 0 or null, not {self.deadline_s}",
         )
-        _require(self.latency_steps >= 0, f"latency_steps must be >= 0, not {self.latency_steps}")
-        _require(
+        require(self.latency_steps >= 0, f"latency_steps must be >= 0, not {self.latency_steps}")
+        require(
             self.max_observation_age_s > 0,
             f"max_observation_age_s must be above 0, not {self.max_observation_age_s}",
         )
-        _require(self.seed >= 0, f"seed must be at least 0, not {self.seed}")
-
-
-def from_mapping(kind: type[Settings], mapping: Mapping[str, Any], where: str = "") -> Settings:
-    """Build a settings dataclass from what a YAML file holds.
-
-    Args:
-        kind: a dataclass of this module.
-        mapping: setting name to value; nested dataclasses are nested mappings. What is not named
-            keeps its default.
-        where: name of the mapping in error messages, such as ``agent.yaml``.
-
-    Returns:
-        The checked settings.
-
-    Raises:
-        ConfigError: for an unknown name, a wrong type or a value out of its limits.
-    """
-    prefix = f"{where}: " if where else ""
-    if not isinstance(mapping, Mapping):
-        raise ConfigError(f"{prefix}expected settings as 'name: value', got {mapping!r}")
-    hints = typing.get_type_hints(kind)
-    values: dict[str, Any] = {}
-    for name, value in mapping.items():
-        if name not in hints:
-            close = difflib.get_close_matches(str(name), hints, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(hints)}"
-            raise ConfigError(f"{prefix}unknown setting {name!r}; {hint}")
-        values[name] = _convert(hints[name], value, f"{where}: {name}" if where else name)
-    try:
-        return kind(**values)
-    except ConfigError as error:
-        raise ConfigError(f"{prefix}{error}") from None
-
-
-def _convert(hint: object, value: object, where: str) -> object:
-    """Check one value against the type its field declares."""
-    if dataclasses.is_dataclass(hint):
-        return from_mapping(typing.cast(type, hint), typing.cast(Mapping, value), where)
-    if typing.get_origin(hint) is Literal:
-        choices = typing.get_args(hint)
-        _require(value in choices, f"{where} must be one of {', '.join(choices)}, not {value!r}")
-        return value
-    if hint is bool:
-        _require(isinstance(value, bool), f"{where} must be true or false, not {value!r}")
-        return value
-    if value is None and type(None) in typing.get_args(hint):
-        return None
-    number = math.nan
-    if isinstance(value, (int, float)) and not isinstance(value, bool):  # a bool is an int
-        number = value
-    if hint is int:
-        _require(isinstance(number, int), f"{where} must be an integer, not {value!r}")
-        return number
-    _require(math.isfinite(number), f"{where} must be a finite number, not {value!r}")
-    return float(number)
+        require(self.seed >= 0, f"seed must be at least 0, not {self.seed}")
 
 
 def load_agent_config(path: Path | str) -> AgentConfig:
@@ -272,12 +254,4 @@ def load_agent_config(path: Path | str) -> AgentConfig:
     Raises:
         ConfigError: when the file is missing, is no YAML or holds a wrong setting; one line.
     """
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot read the agent config ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not a YAML file ({line})") from None
-    return from_mapping(AgentConfig, {} if content is None else content, str(path))
+    return load_settings(AgentConfig, path, "agent config")

@@ -11,21 +11,27 @@ from controller.config import ConfigError, CostConfig
 from controller.costs.action import ActionCost, SmoothnessCost
 from controller.costs.base import Cost, CostContext, Judgement
 from controller.costs.critic import CriticCost
+from controller.costs.guardrail import Guardrails
 from controller.costs.task import GoalCost
+from controller.costs.uncertainty import UncertaintyCost
 from controller.types import CriticModel, Rollouts, WorldModel
 
 Array = NDArray[np.float32]
 
 
 class TotalCost:
-    """A weighted sum of costs."""
+    """A weighted sum of costs, and the guardrails that stand above it."""
 
-    def __init__(self, terms: Sequence[tuple[Cost, float]]) -> None:
+    def __init__(
+        self, terms: Sequence[tuple[Cost, float]], guardrails: Guardrails | None = None
+    ) -> None:
         """Take the terms.
 
         Args:
             terms: costs with their weights; those of weight 0 are never evaluated.
+            guardrails: limits; ``None`` for none.
         """
+        self._guardrails = guardrails if guardrails is not None and guardrails.active else None
         self._terms = [(cost, np.float32(weight)) for cost, weight in terms if weight != 0.0]
 
     def __call__(self, rollouts: Rollouts, actions: Array, context: CostContext) -> Judgement:
@@ -48,7 +54,9 @@ class TotalCost:
             share = cost(rollouts, actions, context) * weight
             shares[cost.name] = share
             total += share
-        return Judgement(total, shares)
+        if self._guardrails is None:
+            return Judgement(total, shares)
+        return Judgement(total, shares, self._guardrails(rollouts, context))
 
 
 def build_cost(
@@ -57,6 +65,7 @@ def build_cost(
     low: Array,
     high: Array,
     model: WorldModel | None = None,
+    guardrails: Guardrails | None = None,
 ) -> TotalCost:
     """The costs that a configuration asks for.
 
@@ -66,6 +75,7 @@ def build_cost(
         low: ``(A,)`` lowest action, SI.
         high: ``(A,)`` highest action, SI.
         model: whose critic is asked, where it has one.
+        guardrails: limits that stand above all costs.
 
     Raises:
         ConfigError: a cost needs what the model does not have.
@@ -82,4 +92,5 @@ def build_cost(
                 "with `foresee train-critic` or set the weight to 0"
             )
         terms.append((CriticCost(model, horizon, config.critic_steps), config.critic_weight))
-    return TotalCost(terms)
+    terms.append((UncertaintyCost(), config.uncertainty_weight))
+    return TotalCost(terms, guardrails)

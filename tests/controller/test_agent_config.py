@@ -39,7 +39,7 @@ def test_an_empty_file_gives_the_defaults(tmp_path):
     ("text", "message"),
     [
         ("planner: {sampels: 64}", "planner: unknown setting 'sampels'; did you mean 'samples'"),
-        ("velocity: 3", "unknown setting 'velocity'; known: planner, cost, deadline_s"),
+        ("velocity: 3", "unknown setting 'velocity'; known: planner, cost, guardrails, memory"),
         ("planner: {samples: many}", "planner: samples must be an integer, not 'many'"),
         ("planner: {samples: 12.5}", "planner: samples must be an integer, not 12.5"),
         ("planner: {samples: true}", "planner: samples must be an integer, not True"),
