@@ -19,8 +19,9 @@ from controller.config import AgentConfig, load_agent_config
 from foresee.critic_commands import TrainCritic
 from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
+from foresee.export_command import Export
 from world_model.config import TrainConfig
-from world_model.runtime import Provider
+from world_model.runtime import FULL_PRECISION, Provider
 
 REACH = "foresee/Reach-v0"
 BUNDLES = Path(__file__).parent / "bundles"
@@ -132,40 +133,6 @@ class Train:
 
 
 @dataclass
-class Export:
-    """Write a bundle (ONNX networks and manifest) from a training run, with a parity check."""
-
-    checkpoint: Path
-    """Folder of `foresee train --out`."""
-    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
-    """Data set that it was trained on; its held-out episodes serve the parity check. Of several
-    give all, in the same order."""
-    out: Path
-    """New bundle folder."""
-    overwrite: bool = False
-    """Replace an existing bundle."""
-    skip_bad: bool = False
-    """It was trained with --skip-bad."""
-    json: Path | None = None
-    """Write the manifest here."""
-
-    def run(self) -> dict[str, Any]:
-        """Export."""
-        from world_model.export import export
-
-        bundle = export(self.checkpoint, _given(self.data), self.out, self.overwrite, self.skip_bad)
-        return {"out": str(bundle.path), **bundle.manifest}
-
-    def say(self, summary: dict[str, Any]) -> None:
-        """Print what came of it."""
-        errors = ", ".join(
-            f"{name} {value:.1e}" for name, value in summary["parity"]["max_abs_error"].items()
-        )
-        size = sum(entry["bytes"] for entry in summary["files"].values())
-        print(f"{summary['out']}: {size / 1e6:.1f} MB; torch - ONNX at most {errors}")
-
-
-@dataclass
 class Run:
     """Let the agent act on goal images: in this process, or with --ros as ROS 2 nodes."""
 
@@ -185,6 +152,8 @@ class Run:
     """Side of the square camera image in pixels."""
     provider: Provider = "auto"
     """ONNX Runtime execution provider."""
+    variant: str = FULL_PRECISION
+    """Precision of the rollouts: fp32, or a faster one that the bundle has (int8)."""
     seed: int = 10_000
     """Seed of the first goal."""
     json: Path | None = None
@@ -206,6 +175,7 @@ class Run:
                 seed=self.seed,
                 image_size=self.image_size,
                 provider=self.provider,
+                variant=self.variant,
                 out=self.out,
             )
             return run_graph(job)
@@ -219,6 +189,7 @@ class Run:
             self.seed,
             self.image_size,
             self.provider,
+            self.variant,
         )
 
     def say(self, summary: dict[str, Any]) -> None:
@@ -254,6 +225,8 @@ class Eval:
     """Side of the square camera image in pixels."""
     provider: Provider = "auto"
     """ONNX Runtime execution provider."""
+    variant: str = FULL_PRECISION
+    """Precision of the rollouts: fp32, or a faster one that the bundle has (int8)."""
     json: Path | None = None
     """Write the summary here."""
 
@@ -270,6 +243,7 @@ class Eval:
             image_size=self.image_size,
             provider=self.provider,
             floors=self.floors,
+            variant=self.variant,
         )
         return evaluate(job, self.workers)
 

@@ -24,7 +24,7 @@ from foresee.workers import map_in_processes
 from foresee.worlds import check_fit, check_seed, make_world
 from sim.policies import has_straight_line
 from world_model.bundle import MANIFEST, open_bundle, sha256
-from world_model.runtime import Provider, load_world_model
+from world_model.runtime import FULL_PRECISION, Provider, load_world_model
 
 
 def floors_of(env_id: str) -> tuple[str, ...]:
@@ -47,6 +47,7 @@ class Evaluation:
         provider: ONNX Runtime execution provider.
         floors: judge doing nothing, random actions, the scripted policy and, where it is another,
             the straight line as well.
+        variant: precision of the rollouts, see `world_model.runtime.load_world_model`.
     """
 
     env_id: str
@@ -57,6 +58,7 @@ class Evaluation:
     image_size: int = 64
     provider: Provider = "auto"
     floors: bool = True
+    variant: str = FULL_PRECISION
 
 
 def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
     began = time.monotonic()
     # Whatever the user got wrong shows here, in one process, before the workers start.
     bundle = open_bundle(job.bundle)
-    model = load_world_model(job.bundle, job.provider)
+    model = load_world_model(job.bundle, job.provider, variant=job.variant)
     world = make_world(job.env_id, job.image_size)
     try:
         check_fit(model.spec, world)
@@ -124,6 +126,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         "seed": job.seed,
         "bundle": str(job.bundle),
         "provider": model.provider,
+        "variant": job.variant,
         "manifest_sha256": sha256(job.bundle / MANIFEST),
         "trained_on_frames": bundle.manifest.get("training", {}).get("frames"),
         "agent": dataclasses.asdict(job.agent),
@@ -180,7 +183,9 @@ _agent: Agent
 def _start_worker(job: Evaluation) -> None:
     global _world, _agent
     _world = make_world(job.env_id, job.image_size)
-    _agent = Agent(load_world_model(job.bundle, job.provider, threads=1), job.agent)
+    # One thread each: there are as many workers as cores.
+    model = load_world_model(job.bundle, job.provider, threads=1, variant=job.variant)
+    _agent = Agent(model, job.agent)
 
 
 def _run(task: tuple[str, int]) -> EpisodeResult:

@@ -19,7 +19,12 @@ from ros_nodes.client import GraphClient
 from ros_nodes.graph import Graph, GraphError, sim_graph
 from ros_nodes.params import SimParameters
 from world_model.bundle import ModelSpec
-from world_model.runtime import Provider, choose_providers, load_world_model
+from world_model.runtime import (
+    FULL_PRECISION,
+    Provider,
+    choose_providers,
+    load_world_model,
+)
 
 _LOOK_EVERY_S = 0.1
 
@@ -36,6 +41,7 @@ class GraphRun:
         seed: goal i is the one of the world's seed ``seed + i``.
         image_size: side of the square camera image in pixels.
         provider: ONNX Runtime execution provider.
+        variant: precision of the rollouts.
         out: folder for logs and the bag; None for ``runs/run/<time>``.
         seconds_per_goal: time to reach each.
     """
@@ -47,6 +53,7 @@ class GraphRun:
     seed: int
     image_size: int = 64
     provider: Provider = "auto"
+    variant: str = FULL_PRECISION
     out: Path | None = None
     seconds_per_goal: float = 6.0
 
@@ -83,7 +90,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
             recording already.
     """
     check_request(job)
-    model = load_world_model(job.bundle, job.provider)
+    model = load_world_model(job.bundle, job.provider, variant=job.variant)
     targets, moved = _targets(job, model.spec)
     out = job.out or new_run_folder("run")
     out.mkdir(parents=True, exist_ok=True)
@@ -104,6 +111,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
         sim=SimParameters(env_id=job.env_id, seed=job.seed, image_size=job.image_size),
         agent_config=job.agent,
         provider=job.provider,
+        variant=job.variant,
     )
     try:
         with graph:

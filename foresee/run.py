@@ -14,7 +14,7 @@ from foresee.errors import UsageError
 from foresee.evaluate import waiting_world
 from foresee.statistics import percentiles
 from foresee.worlds import check_fit, check_seed, make_world
-from world_model.runtime import Provider, load_world_model
+from world_model.runtime import FULL_PRECISION, Provider, load_world_model
 
 
 def run(
@@ -25,6 +25,7 @@ def run(
     seed: int,
     image_size: int = 64,
     provider: Provider = "auto",
+    variant: str = FULL_PRECISION,
 ) -> dict[str, Any]:
     """Reach ``goals`` goal images, with seeds from ``seed`` on; Ctrl-C ends after what was done.
 
@@ -39,7 +40,7 @@ def run(
     if goals < 1:
         raise UsageError(f"--goals must be at least 1, got {goals}")
     check_seed(seed)
-    model = load_world_model(bundle, provider)
+    model = load_world_model(bundle, provider, variant=variant)
     world = make_world(env_id, image_size)
     rows: list[dict[str, Any]] = []
     finished = False

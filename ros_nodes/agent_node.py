@@ -150,7 +150,9 @@ class AgentNode(LifecycleNode):
             config = load_agent_config(Path(given.agent_config))
         # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
         config = replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
-        model = load_world_model(Path(given.bundle), cast(Provider, given.provider), given.threads)
+        model = load_world_model(
+            Path(given.bundle), cast(Provider, given.provider), given.threads, given.variant
+        )
         self._axes = list(action_axes(model.spec.action_names))
         self._latest = LatestImages(model.spec.cameras, self._max_skew_ns)
         self._agent = Agent(model, config)

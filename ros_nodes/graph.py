@@ -244,6 +244,7 @@ def sim_graph(
     command: CommandParameters | None = None,
     agent_config: Path | None = None,
     provider: str = "auto",
+    variant: str = "fp32",
     threads: int = 1,
     record: bool = True,
     domain_id: int | None = None,
@@ -256,7 +257,8 @@ def sim_graph(
         sim: the world; the defaults are Reach.
         command: limits; the defaults fit the simulated Panda.
         agent_config: YAML file of the agent; ``None`` for the defaults.
-        provider: where the model runs: "auto", "cuda" or "cpu".
+        provider: where the model runs: "auto", "tensorrt", "cuda" or "cpu".
+        variant: precision of the rollouts, "fp32" or one that the bundle has.
         threads: CPU threads of the model.
         record: whether to record a bag.
         domain_id: ROS domain; ``None`` for a random free one.
@@ -269,6 +271,7 @@ def sim_graph(
                 bundle=str(bundle.resolve()),
                 agent_config="" if agent_config is None else str(agent_config.resolve()),
                 provider=provider,
+                variant=variant,
                 threads=threads,
             ),
         ),

@@ -72,7 +72,10 @@ class AgentParameters:
 
     bundle: str = parameter("", "folder of the world model bundle")
     agent_config: str = parameter("", "YAML file of the agent; empty for the defaults")
-    provider: str = parameter("auto", "where the model runs", choices=("auto", "cuda", "cpu"))
+    provider: str = parameter(
+        "auto", "where the model runs", choices=("auto", "tensorrt", "cuda", "cpu")
+    )
+    variant: str = parameter("fp32", "precision of the rollouts: fp32 or one the bundle has")
     threads: int = parameter(1, "CPU threads of the model", low=1, high=64)
     latency_steps: int = parameter(
         1, "model steps from a frame to the start of its plan", low=1, high=10

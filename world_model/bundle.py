@@ -168,6 +168,13 @@ def add_network(path: Path, name: str, source: Path, details: Mapping[str, Any])
     return open_bundle(path)
 
 
+def annotate(path: Path, details: Mapping[str, Any]) -> Bundle:
+    """Write further fields into a bundle's manifest; JSON-ready, none that the format has."""
+    bundle = open_bundle(path)
+    _write_json(path / MANIFEST, bundle.manifest | dict(details))
+    return open_bundle(path)
+
+
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
     staged = path.with_name(f".{path.name}")
     staged.write_text(json.dumps(value, indent=1) + "\n")

@@ -100,7 +100,7 @@ def test_every_default_is_within_its_own_limits(kind):
         (params.SimParameters(image_size=8), "image_size: 8"),
         (params.SimParameters(image_rate_hz=float("nan")), "not finite"),
         (params.SimParameters(seed=1.0), "expected int"),
-        (params.AgentParameters(provider="gpu"), "auto, cuda, cpu"),
+        (params.AgentParameters(provider="gpu"), "auto, tensorrt, cuda, cpu"),
         (params.CommandParameters(speed_m_s=(0.1, 0.1)), "3 numbers"),
         (params.CommandParameters(speed_m_s=(0.1, 0.1, -1.0)), "-1.0 is not in"),
     ],
