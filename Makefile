@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_OPTIONS := $(if $(filter-out 0,$(SCRATCH)),--scratch) $(if $(ENV),--env $(ENV)) $(if $(AGENT),--agent $(AGENT))
 
-.PHONY: help install demo test lint types check constraints clean
+.PHONY: help install demo test coverage lint types check constraints clean
 
 help:  ## list what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 20
@@ -23,6 +23,10 @@ demo: $(INSTALLED)  ## run the main job as ROS 2 nodes (SCRATCH=1: train first; 
 
 test: $(INSTALLED)  ## run the whole test suite
 	$(BIN)/python -m pytest
+
+coverage: $(INSTALLED)  ## branch coverage of controller/ by its own tests; fails below 95 %
+	$(BIN)/coverage run -m pytest tests/controller
+	$(BIN)/coverage report
 
 lint: $(INSTALLED)  ## check style with ruff
 	$(BIN)/ruff check .

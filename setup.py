@@ -20,7 +20,7 @@ EXTRAS = {
         "ros-diagnostic-msgs==5.3.6",
         "ros-std-srvs==5.3.6",
     ],
-    "dev": ["pytest", "pytest-timeout", "hypothesis", "ruff", "mypy"],
+    "dev": ["pytest", "pytest-timeout", "coverage", "hypothesis", "ruff", "mypy"],
 }
 EXTRAS["all"] = [requirement for name in EXTRAS for requirement in EXTRAS[name]]
 

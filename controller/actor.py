@@ -83,6 +83,7 @@ class Actor:
         # One matrix product for all axes, (B, K*A) -> (B, H*A): a stack of small ones is slower.
         identity = np.eye(self._size, dtype=np.float32)
         self._to_actions = np.ascontiguousarray(np.kron(matrix, identity).T)
+        self._knots_are_actions = np.array_equal(matrix, np.eye(config.knots))
         self._rest = np.zeros((config.knots, self._size), np.float32)
 
     def plan(
@@ -227,7 +228,10 @@ class Actor:
     def _judge(self, samples: Array, context: CostContext, found: _Progress) -> Array:
         """Judge samples ``(B, K, A)``, note the best; costs ``(B,)`` for the optimiser."""
         count = len(samples)
-        actions = (samples.reshape(count, -1) @ self._to_actions).reshape(count, -1, self._size)
+        actions = samples
+        if not self._knots_are_actions:
+            rows = samples.reshape(count, -1) @ self._to_actions
+            actions = rows.reshape(count, -1, self._size)
         judgement = self._cost(self._model.rollout(context.state, actions), actions, context)
         ranking = rank(judgement)
         found.tried += count

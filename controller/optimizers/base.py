@@ -78,8 +78,10 @@ class Sampling:
         low, high = np.broadcast_to(low, self._shape), np.broadcast_to(high, self._shape)
         self._half_range: Array = (high - low) / np.float32(2.0)
         self._std: Array = self._half_range * np.float32(config.std)
-        self._low: Array = low.reshape(-1)
-        self._high: Array = high.reshape(-1)
+        self._low, self._high = low.reshape(-1), high.reshape(-1)
+        # Bounds that all knots share are numbers: NumPy then clips in one piece, not row by row.
+        shared = bool((low == low[0, 0]).all() and (high == high[0, 0]).all())
+        self._clip_to = (low[0, 0], high[0, 0]) if shared else (self._low, self._high)
         self._pool = NoisePool(config.knots, self._shape[1], config.noise_beta, config.samples)
         self._none = np.zeros((0, *self._shape), np.float32)
 
@@ -107,8 +109,9 @@ class Sampling:
 
     def _within_bounds(self, rows: Array) -> Array:
         """``(n, K*A)``, clipped in place."""
-        np.maximum(rows, self._low, out=rows)
-        return np.minimum(rows, self._high, out=rows)
+        low, high = self._clip_to
+        np.maximum(rows, low, out=rows)
+        return np.minimum(rows, high, out=rows)
 
 
 def finite_only(samples: Array, costs: Array) -> tuple[Array, Array]:

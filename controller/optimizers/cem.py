@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from controller.config import PlannerConfig
 from controller.optimizers.base import Distribution, Sampling, finite_only
 
 Array = NDArray[np.float32]
@@ -16,6 +17,11 @@ class CEM(Sampling):
     Reads ``elites``, ``kept_elites`` and ``std_floor`` of the settings.
     """
 
+    def __init__(self, config: PlannerConfig, low: Array, high: Array) -> None:
+        """Draw the noise and set the floor; see `Sampling`."""
+        super().__init__(config, low, high)
+        self._floor = (self._half_range * np.float32(config.std_floor)).reshape(-1)
+
     def update(self, distribution: Distribution, samples: Array, costs: Array) -> Distribution:
         """Fit the next distribution to the elites; see `Optimizer.update`."""
         drawn = len(samples)
@@ -25,18 +31,18 @@ class CEM(Sampling):
             return distribution
         elites = max(min(2, count), self._elites(count, drawn))
         best = np.argpartition(costs, elites - 1)[:elites]
-        best = best[np.argsort(costs[best])]
-        rows = samples[best]
-        flat = rows.reshape(elites, -1)
-        mean = flat.mean(axis=0)
+        best = best[costs[best].argsort()]
+        rows = samples.reshape(count, -1).take(best, axis=0)
+        share = np.float32(1.0 / elites)
+        mean = np.add.reduce(rows, axis=0) * share
         if elites == 1:  # one sample says where to go, nothing about how far to look around
             std = distribution.std
         else:
-            deviation = flat - mean
-            std = np.sqrt(np.einsum("ij,ij->j", deviation, deviation) / np.float32(elites))
-            floor = self._half_range * np.float32(self._config.std_floor)
-            std = np.maximum(std.reshape(self._shape), floor)
-        return Distribution(mean.reshape(self._shape), std, rows[: self._config.kept_elites])
+            deviation = rows - mean
+            std = np.sqrt(np.einsum("ij,ij->j", deviation, deviation) * share)
+            std = np.maximum(std, self._floor).reshape(self._shape)
+        kept = rows[: self._config.kept_elites].reshape(-1, *self._shape)
+        return Distribution(mean.reshape(self._shape), std, kept)
 
     def _elites(self, count: int, drawn: int) -> int:
         """How many of ``count`` finite ones to fit to.

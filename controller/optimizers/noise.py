@@ -55,7 +55,7 @@ class NoisePool:
             count: the most that will be asked for at once.
         """
         rng = np.random.default_rng(_POOL_SEED)
-        self._size = max(8192, 16 * count)
+        self._size = max(8192, 8 * count)
         pool = coloured_noise(rng, self._size + count, knots, actions, beta)
         self._pool = pool.reshape(len(pool), knots * actions)
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.config import PlannerConfig
+from controller.config import ConfigError, PlannerConfig
 from controller.optimizers import Distribution, build_optimizer
 from controller.optimizers.mppi import softmax_weights
 from controller.optimizers.noise import NoisePool, coloured_noise
@@ -181,3 +181,92 @@ def test_pool_reads_stay_inside():
             return high - 1
 
     assert pool.read(Last(), 16).shape == (16, 2)
+
+
+# --- gradient descent
+
+
+def test_descent_needs_a_sample_on_either_side_of_every_knot():
+    # 4 knots of 2 actions: 2 * 8 + 1
+    with pytest.raises(ConfigError, match="at least 17 for the gradient of 4 knots of 2 actions"):
+        build_optimizer(config_for("gradient", samples=16), LOW, HIGH)
+
+
+def descend(costs_of, start_at=0.0):
+    config = config_for("gradient", samples=17, gradient_step=0.5, iterations=4)
+    optimizer = build_optimizer(config, LOW, HIGH)
+    distribution = optimizer.start(np.full((4, 2), start_at, np.float32), np.zeros((0, 4, 2)))
+    samples = optimizer.sample(distribution, np.random.default_rng(0), 17)
+    return optimizer.update(distribution, samples, costs_of(samples)), samples
+
+
+def test_the_first_step_goes_down_by_the_step_that_is_set():
+    after, _ = descend(lambda samples: samples.sum(axis=(1, 2)))
+    # half of half the range, on every axis: 0.5 * 1 and 0.5 * 2
+    np.testing.assert_allclose(after.mean, np.broadcast_to([-0.5, -1.0], (4, 2)), rtol=1e-4)
+
+
+def test_the_step_shrinks_evenly_to_nothing():
+    config = config_for("gradient", samples=17, gradient_step=0.5, iterations=4)
+    optimizer = build_optimizer(config, LOW, HIGH)
+    distribution = optimizer.start(np.full((4, 2), 1.0, np.float32), np.zeros((0, 4, 2)))
+    means = [1.0]
+    for _ in range(5):
+        samples = optimizer.sample(distribution, np.random.default_rng(0), 17)
+        distribution = optimizer.update(distribution, samples, samples.sum(axis=(1, 2)))
+        means.append(distribution.mean[0, 1])
+    # 0.5 * 2 times 1, 3/4, 1/2 is 1, 0.75, 0.5; then the bound at -2 is met
+    assert means == pytest.approx([1.0, 0.0, -0.75, -1.25, -1.5, -1.5], abs=1e-3)
+
+
+def test_one_neighbour_is_enough_for_a_slope():
+    def without_those_above(samples):
+        costs = samples.sum(axis=(1, 2))
+        costs[1:9] = np.nan
+        return costs
+
+    after, _ = descend(without_those_above)
+    np.testing.assert_allclose(after.mean, np.broadcast_to([-0.5, -1.0], (4, 2)), rtol=1e-4)
+
+
+def test_a_point_that_is_out_begins_again_at_the_best():
+    def without_the_middle(samples):
+        costs = samples.sum(axis=(1, 2))
+        costs[0] = np.nan
+        return costs
+
+    after, samples = descend(without_the_middle)
+    best = samples[samples.sum(axis=(1, 2)).argmin()]
+    np.testing.assert_allclose(after.mean, best)
+
+
+# --- iCEM and predictive sampling
+
+
+def test_icem_draws_fewer_samples_later_but_twice_the_elites():
+    optimizer = build_optimizer(config_for("icem", samples=100, sample_decay=0.5), LOW, HIGH)
+    assert [optimizer.count(100, i) for i in range(5)] == [100, 50, 25, 16, 16]
+
+
+def test_icem_moves_part_of_the_way_and_carries_its_elites():
+    config = config_for("icem", samples=4, elites=2, kept_elites=1, momentum=0.25, min_samples=4)
+    optimizer = build_optimizer(config, LOW[:1], HIGH[:1])
+    mean = np.full((4, 1), 0.1, np.float32)
+    distribution = optimizer.start(mean, mean[None])
+    samples = np.array([0.9, 0.1, -0.9, 0.5], np.float32).reshape(4, 1, 1).repeat(4, axis=1)
+    after = optimizer.update(distribution, samples, np.array([9.0, 2.0, 8.0, 1.0]))
+    # elites 0.5 and 0.1: mean 0.3, std 0.2; a quarter stays: 0.025 + 0.225 and 0.25 + 0.15
+    np.testing.assert_allclose(after.mean, 0.25, rtol=1e-5)
+    np.testing.assert_allclose(after.std, 0.4, rtol=1e-5)
+    np.testing.assert_array_equal(optimizer.carried(after), samples[3:])
+
+
+def test_predictive_sampling_goes_to_the_best():
+    optimizer = build_optimizer(config_for("predictive", std_decay=0.5), LOW, HIGH)
+    distribution = start(optimizer)
+    samples = optimizer.sample(distribution, np.random.default_rng(0), 8)
+    costs = np.array([4, 3, np.nan, 1, -np.inf, 5, 6, 7], np.float32)
+    costs[4] = np.inf
+    after = optimizer.update(distribution, samples, costs)
+    np.testing.assert_array_equal(after.mean, samples[3])
+    np.testing.assert_allclose(after.std, np.broadcast_to([0.5, 1.0], (4, 2)))
