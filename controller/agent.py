@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,18 +13,25 @@ from controller.actor import Actor
 from controller.config import AgentConfig
 from controller.costs import build_cost
 from controller.costs.guardrail import Guardrails
+from controller.episodic import EpisodicMemory, Moment, knots_of
+from controller.goals import Course
 from controller.memory import AppliedCommand, CommandMemory, committed_actions, planned_commands
 from controller.optimizers import build_optimizer
-from controller.perception import Frame, check_images, model_state, perceive
+from controller.perception import Frame, encode_goal, model_state, perceive
+from controller.record import PlanInputs, PlanRecord
+from controller.settings import ConfigError
+from controller.spline import knot_steps
 from controller.types import (
     NS_PER_S,
+    Effort,
     Goal,
     Observation,
-    ObservationError,
     Plan,
     PlanStatus,
     WorldModel,
 )
+
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,7 @@ class AgentState:
         goal: where to go; ``None`` before the first goal.
         seed: of the search.
         count: steps done; with the seed it gives the random numbers of the next.
+        course: the goals that ``goal`` is one of, where there are several.
     """
 
     frames: tuple[Frame, ...]
@@ -48,6 +56,7 @@ class AgentState:
     goal: Goal | None
     seed: int
     count: int
+    course: Course | None = None
 
 
 class Agent:
@@ -57,18 +66,31 @@ class Agent:
     function. One thread at a time may call it.
     """
 
-    def __init__(self, model: WorldModel, config: AgentConfig) -> None:
+    def __init__(
+        self, model: WorldModel, config: AgentConfig, memory: EpisodicMemory | None = None
+    ) -> None:
         """Build the parts.
 
         Args:
             model: imagines and encodes.
             config: all settings.
+            memory: of earlier runs; ``None`` for none. `step` remembers, `step_from` only looks.
+
+        Raises:
+            ConfigError: the settings ask for what the model does not have.
         """
         spec = model.spec
         low = np.asarray(spec.action_low, np.float32)
         high = np.asarray(spec.action_high, np.float32)
         self._model = model
         self._config = config
+        self._memory = memory
+        self._remembered: Frame | None = None  # the frame that goes into memory next
+        self.memory_problem = ""  # why nothing is remembered any more
+        self.log: Callable[[PlanRecord], None] | None = None
+        planner = config.planner
+        knots = knot_steps(planner.horizon, planner.knots, planner.interpolation)
+        self._knot_steps: list[int] = knots.tolist()
         self._step_ns = round(spec.model_dt_s * NS_PER_S)
         optimizer = build_optimizer(config.planner, low, high)
         guardrails = Guardrails(config.guardrails, spec.proprio_names)
@@ -92,6 +114,7 @@ class Agent:
             seed: of the search from now on; ``None`` takes the configured one.
         """
         self.state = self.initial_state(self._config.seed if seed is None else seed)
+        self._remembered = None
 
     def set_goal(
         self,
@@ -112,13 +135,51 @@ class Agent:
         Raises:
             ObservationError: when the images do not fit the model.
         """
-        check_images(images, self._model.spec)
-        latent = np.array(self._model.encode(images), np.float32)
-        if not np.isfinite(latent).all():
-            raise ObservationError("the encoder gave a latent that is not finite for the goal")
-        goal = Goal(latent, source, valid_until_ns)
-        self.state = replace(self.state, goal=goal)
+        goal = encode_goal(self._model, images, source, valid_until_ns)
+        self.state = replace(self.state, goal=goal, course=None)
         return goal
+
+    def set_course(self, course: Course) -> None:
+        """Go to one goal after the other.
+
+        Args:
+            course: of goals of this model.
+        """
+        self.state = replace(self.state, goal=course.goal, course=course)
+
+    def take_over(self, other: Agent) -> None:
+        """Go on where another agent is, so that a change of task does not stop the robot.
+
+        Plans in force and commands are kept, what was seen only if the model is the same one; so
+        is the goal where this agent was given none.
+
+        Args:
+            other: has been stepping; it must not be used afterwards.
+
+        Raises:
+            ConfigError: the agents act through different actions.
+        """
+        old, ours, theirs = other.state, self._model.spec, other._model.spec
+        if tuple(ours.action_names) != tuple(theirs.action_names):
+            raise ConfigError(
+                f"the new model's actions are {', '.join(ours.action_names)}, the robot is being "
+                f"commanded {', '.join(theirs.action_names)}"
+            )
+        kept = replace(old, goal=self.state.goal, course=self.state.course, seed=self.state.seed)
+        if self._model is not other._model:
+            kept = replace(kept, frames=())
+        elif self.state.goal is None and self.state.course is None:
+            kept = replace(kept, goal=old.goal, course=old.course)
+        self.state = kept
+
+    def replan(self, inputs: PlanInputs, effort: Effort) -> Plan:
+        """Search again exactly as much as was searched before, from the same inputs.
+
+        Args:
+            inputs: of a `PlanRecord`.
+            effort: of its plan.
+        """
+        return self._search(inputs, None, effort)
 
     def step(
         self,
@@ -128,6 +189,8 @@ class Agent:
     ) -> Plan:
         """Observe and plan; see `step_from`."""
         self.state, plan = self.step_from(self.state, observation, applied, now_ns)
+        if self._memory is not None:
+            self._remember(self.state)
         return plan
 
     def step_from(
@@ -166,7 +229,10 @@ class Agent:
                 state.plans, since_ns, observation.stamp_ns, self._step_ns, size
             )
         commands = state.commands.extended(applied, oldest_ns=frames[0].stamp_ns)
-        plan = self._plan(state, frames, commands, begin_ns, now_ns)
+        if state.course is not None:
+            course = state.course.advanced(frames[-1].latent, observation.stamp_ns)
+            state = replace(state, course=course, goal=course.goal)
+        plan = self._plan(state, frames, commands, observation, begin_ns, now_ns)
         # As many plans as can still be in force before the next one starts.
         plans = (*state.plans, plan)[-(config.latency_steps + 2) :]
         next_state = replace(
@@ -184,6 +250,7 @@ class Agent:
         state: AgentState,
         frames: tuple[Frame, ...],
         commands: CommandMemory,
+        observation: Observation,
         begin_ns: int,
         now_ns: int | None,
     ) -> Plan:
@@ -202,11 +269,61 @@ class Agent:
         committed = committed_actions(
             state.plans, stamp_ns, config.latency_steps, spec.model_dt_s, len(spec.action_names)
         )
-        return self._actor.plan(
+        goal, candidates = self._recall(frames[-1].latent, goal)
+        inputs = PlanInputs(
             model_state(spec, frames, commands),
             goal,
             state.warm_start,
-            deadline_ns,
-            np.random.default_rng([state.seed, state.count]),
             committed,
+            candidates,
+            (state.seed, state.count),
         )
+        plan = self._search(inputs, deadline_ns, None)
+        if self.log is not None:
+            self.log(PlanRecord(observation, inputs, plan))
+        return plan
+
+    def _search(self, inputs: PlanInputs, deadline_ns: int | None, effort: Effort | None) -> Plan:
+        return self._actor.plan(
+            inputs.state,
+            inputs.goal,
+            inputs.warm_start,
+            deadline_ns,
+            np.random.default_rng(inputs.seed),
+            inputs.committed,
+            inputs.candidates,
+            effort,
+        )
+
+    def _recall(self, latent: Array, goal: Goal) -> tuple[Goal, Array | None]:
+        """The goal or a remembered place on the way to it, and what was done here before."""
+        asked, memory = self._config.memory, self._memory
+        if memory is None:
+            return goal, None
+        candidates = None
+        if asked.candidates:
+            horizon = self._config.planner.horizon
+            courses = memory.courses(latent, goal.latent, asked.candidates, horizon)
+            candidates = knots_of(courses, self._knot_steps)
+        if asked.subgoal_steps:
+            place = memory.subgoal(latent, goal.latent, asked.subgoal_steps)
+            if place is not None:
+                goal = replace(goal, latent=place, source=f"remembered way to {goal.source}")
+        return goal, candidates
+
+    def _remember(self, state: AgentState) -> None:
+        """Remember the frame of one step of the model ago, with what was done since."""
+        assert self._memory is not None
+        newest, last = state.frames[-1], self._remembered
+        if last is not None and 0 < 4 * (newest.stamp_ns - last.stamp_ns) < 3 * self._step_ns:
+            return  # a camera faster than the model
+        self._remembered = newest
+        if last is None or not 0 < 2 * (newest.stamp_ns - last.stamp_ns) < 3 * self._step_ns:
+            self._memory.begin_run()
+            return
+        action = state.commands.mean(last.stamp_ns, newest.stamp_ns)
+        try:
+            self._memory.add(Moment(last.stamp_ns, last.latent, last.proprio, action))
+        except OSError as error:  # a full disk must not stop the robot
+            self.memory_problem = f"{error.filename or 'memory'}: {error.strerror}"
+            self._memory = None

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from controller.memory import CommandMemory
 from controller.types import (
     NS_PER_S,
+    Goal,
     ModelSpec,
     ModelState,
     Observation,
@@ -87,6 +88,24 @@ def check_observation(observation: Observation, spec: ModelSpec) -> None:
         name = spec.proprio_names[int(np.argmin(finite))]
         value = observation.proprio[int(np.argmin(finite))]
         raise ObservationError(f"reading '{name}' is {value}: it must be finite")
+
+
+def encode_goal(
+    model: WorldModel,
+    images: Mapping[str, NDArray[np.uint8]],
+    source: str = "",
+    valid_until_ns: int | None = None,
+) -> Goal:
+    """The goal that cameras see in these images; see `Agent.set_goal` in `controller.agent`.
+
+    Raises:
+        ObservationError: when the images do not fit the model.
+    """
+    check_images(images, model.spec)
+    latent = np.array(model.encode(images), np.float32)
+    if not np.isfinite(latent).all():
+        raise ObservationError("the encoder gave a latent that is not finite for the goal")
+    return Goal(latent, source, valid_until_ns)
 
 
 def perceive(
