@@ -2,12 +2,84 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+
+from foresee.errors import UsageError
+
+
+@dataclass
+class ImportData:
+    """Turn recordings into a data set: ROS 2 bags, LeRobot data sets, videos and images with CSV.
+
+    SOURCE is an MCAP or SQLite bag, a folder of several, a LeRobotDataset (v3.0 or v2.1), or a
+    folder of videos or images with CSV tables (docs/data.md shows how they must lie). --config says
+    which topics are cameras, readings and actions, with units and limits: copy config/import.yaml,
+    which explains every line. Only a LeRobotDataset needs none: all of it is taken.
+
+    Everything is brought to one rate by capture time: the nearest image, interpolated readings,
+    held commands. An episode ends wherever something is missing, and the report says what was:
+
+      foresee data import bag --config config/import.yaml --out data/mine
+      foresee data check data/mine
+      foresee train --data data/mine --out runs/mine
+    """
+
+    source: Annotated[Path, tyro.conf.Positional]
+    """Bag, folder of bags, LeRobotDataset, or folder of videos and images."""
+    out: Path
+    """New folder for the data set (LeRobotDataset v3)."""
+    config: Path | None = None
+    """YAML file of what becomes what (see config/import.yaml)."""
+    size: tuple[int, int] | None = None
+    """Without --config: height and width to resize every camera to, multiples of 16."""
+    resume: bool = False
+    """Go on with an import that was interrupted, even killed; give the other options as then."""
+    skip_bad: bool = False
+    """Leave out recordings and episodes that are damaged, instead of stopping at the first."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Import."""
+        from world_model.data.importing import import_dataset
+        from world_model.data.mapping import Mapping
+        from world_model.data.settings import load_settings
+
+        if self.config is not None and self.size is not None:
+            raise UsageError("--size is for imports without --config; give sizes in the file")
+        mapping = load_settings(Mapping, self.config) if self.config else None
+        report = import_dataset(
+            self.source,
+            self.out,
+            mapping,
+            size=self.size,
+            resume=self.resume,
+            skip_bad=self.skip_bad,
+        )
+        return dataclasses.asdict(report)
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        for name, camera in summary["cameras"].items():
+            print(
+                f"camera {name}: {camera['received']} images at {camera['rate_hz']:.4g}/s, "
+                f"{camera['dropped']} dropped before they were recorded; {camera['used']} used, "
+                f"{camera['repeated']} repeated, at most {camera['oldest_ms']:.0f} ms from their "
+                "frame"
+            )
+        ended = ", ".join(f"{reason} ({count})" for reason, count in summary["ended"].items())
+        print(f"episodes ended by: {ended}; {summary['short_frames']} frames in too short ones")
+        for line in summary["skipped"]:
+            print(f"LEFT OUT {line}")
+        for line in summary["warnings"]:
+            print(f"WARNING {line}")
+        print(f"{summary['frames']} frames in {summary['episodes']} episodes: {summary['out']}")
 
 
 @dataclass
@@ -48,5 +120,6 @@ class Data:
 
 
 DATA_COMMANDS: dict[str, Callable[..., Any]] = {
+    "import": ImportData,
     "export": ExportData,
 }

@@ -19,15 +19,8 @@ from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controller.types import NS_PER_S, Plan, PlanStatus
+from world_model.image_message import image_to_array as image_to_array
 
-# Encoding to channels and where red, green and blue are among them.
-_ENCODINGS: dict[str, tuple[int, tuple[int, int, int]]] = {
-    "rgb8": (3, (0, 1, 2)),
-    "bgr8": (3, (2, 1, 0)),
-    "rgba8": (4, (0, 1, 2)),
-    "bgra8": (4, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)),
-}
 _TOOL_ACTIONS = {"tool.vx": 0, "tool.vy": 1, "tool.vz": 2}
 # A plan whose knots are joined by straight lines is sent as steps of this length.
 _LINEAR_STEP_S = 0.02
@@ -41,32 +34,6 @@ def stamp_to_ns(stamp: Time) -> int:
 def ns_to_stamp(stamp_ns: int) -> Time:
     """Integer nanoseconds to a ROS stamp."""
     return Time(sec=stamp_ns // NS_PER_S, nanosec=stamp_ns % NS_PER_S)
-
-
-def image_to_array(message: Image) -> NDArray[np.uint8]:
-    """Image message to ``(H, W, 3)`` uint8 RGB; rows may be padded.
-
-    Raises:
-        ValueError: unknown encoding, or width, height, step and data that do not fit together.
-    """
-    if message.encoding not in _ENCODINGS:
-        known = ", ".join(_ENCODINGS)
-        raise ValueError(f"image encoding {message.encoding!r} is not one of {known}")
-    channels, order = _ENCODINGS[message.encoding]
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    if height < 1 or width < 1:
-        raise ValueError(f"image is {width}×{height} pixels")
-    if step < width * channels:
-        raise ValueError(
-            f"image step {step} is below {width}×{channels} bytes ({message.encoding})"
-        )
-    if len(message.data) != height * step:
-        raise ValueError(f"image holds {len(message.data)} bytes, expected {height}×{step}")
-    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)[:, : width * channels]
-    pixels = rows.reshape(height, width, channels)
-    if message.encoding == "rgb8":
-        return np.ascontiguousarray(pixels)
-    return np.ascontiguousarray(pixels[:, :, list(order)])
 
 
 def array_to_image(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> Image:

@@ -53,7 +53,7 @@ class SimParameters:
 
     env_id: str = parameter("foresee/Reach-v0", "Gymnasium id of the simulated world")
     seed: int = parameter(0, "seed of the first reset and of the next ~/reset", low=0)
-    camera: str = parameter("scene", "which of the world's cameras to publish")
+    cameras: tuple[str, ...] = parameter(("scene",), "which of the world's cameras to publish")
     image_size: int = parameter(64, "image height and width in pixels", low=16, high=1024)
     image_rate_hz: float = parameter(10.0, "camera frames per second", low=0.1, high=60.0)
     state_rate_hz: float = parameter(
@@ -63,7 +63,6 @@ class SimParameters:
         0.2, "the tool stops when no command came for this long, s", low=0.01, high=10.0
     )
     base_frame: str = parameter("panda_link0", "frame of commands and tool poses")
-    camera_frame: str = parameter("", "frame of the images; empty for <camera>_optical_frame")
 
 
 @dataclass(frozen=True)
@@ -128,6 +127,8 @@ class RecorderParameters:
         (
             "scene/image_raw",
             "scene/camera_info",
+            "front/image_raw",
+            "front/camera_info",
             "scene/goal_image",
             "joint_states",
             "tool_pose",
@@ -136,6 +137,7 @@ class RecorderParameters:
             "plan_status",
             "command_node/status",
             "evaluation/truth",
+            "episode",
             "/diagnostics",
         ),
         "topics to record, each from when it first appears",

@@ -1,4 +1,4 @@
-"""A simulated robot with a camera, in real time, behind the topics a ros2_control robot has.
+"""A simulated robot with cameras, in real time, behind the topics a ros2_control robot has.
 
 One thread owns the world and steps it with absolute deadlines; the executor's thread only stores
 the newest command. The robot stops by itself when commands stop coming, as MoveIt Servo does.
@@ -14,12 +14,13 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
@@ -36,6 +37,7 @@ from ros_nodes.convert import (
 )
 from ros_nodes.params import SimParameters, declare_parameters
 from ros_nodes.process import run_node
+from sim.camera import CameraSpec, named_camera
 from sim.envs.table import TableEnv
 
 # After a pause of the whole machine the world does not race to catch up.
@@ -55,7 +57,7 @@ class SimNode(Node):
         super().__init__("sim_node", automatically_declare_parameters_from_overrides=True)
         self._given = given = declare_parameters(self, SimParameters)
         try:
-            env = gymnasium.make(given.env_id, image_size=given.image_size, camera=given.camera)
+            env = gymnasium.make(given.env_id, image_size=given.image_size, camera=given.cameras[0])
         except gymnasium.error.Error as error:
             raise ValueError(f"parameter env_id: {error}") from error
         core = env.unwrapped
@@ -73,7 +75,6 @@ class SimNode(Node):
         self._positions = [index[n] for n in names]
         self._velocities = [index[f"{n}.velocity"] for n in self._joint_names]
         self._tool = [index[f"tool.{axis}"] for axis in "xyz"]
-        self._camera_frame = given.camera_frame or f"{given.camera}_optical_frame"
         # (velocity (3,), monotonic arrival): replaced as a whole
         self._command: tuple[np.ndarray, float] = (np.zeros(3), float("-inf"))
         self._stop = threading.Event()
@@ -81,9 +82,14 @@ class SimNode(Node):
         self._reset_done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="world", daemon=True)
 
-        topic = f"{given.camera}/image_raw"
-        self._images = self.create_publisher(Image, topic, qos.SENSOR)
-        self._infos = self.create_publisher(CameraInfo, f"{given.camera}/camera_info", qos.SENSOR)
+        self._cameras = {
+            name: _CameraTopics(
+                named_camera(self._env.cameras, name),
+                self.create_publisher(Image, f"{name}/image_raw", qos.SENSOR),
+                self.create_publisher(CameraInfo, f"{name}/camera_info", qos.SENSOR),
+            )
+            for name in given.cameras
+        }
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._poses = self.create_publisher(PoseStamped, "tool_pose", qos.STATE)
         self._truths = self.create_publisher(Float64MultiArray, "evaluation/truth", qos.STATE)
@@ -148,7 +154,7 @@ class SimNode(Node):
             self._publish_state()
             # Of several ticks run as one, any may have been the camera's.
             if (tick + behind) // image_every > (tick - 1) // image_every:
-                self._publish_image()
+                self._publish_images()
             tick += behind + 1
             deadline_s += (behind + 1) * period_s
 
@@ -173,23 +179,34 @@ class SimNode(Node):
             position_to_pose(readings[self._tool], stamp_ns, self._given.base_frame)
         )
 
-    def _publish_image(self) -> None:
-        stamp_ns = self.get_clock().now().nanoseconds  # before rendering: that is the capture time
-        image = array_to_image(self._env.observe()["image"], stamp_ns, self._camera_frame)
-        self._images.publish(image)
-        self._infos.publish(self._camera_info(image))
+    def _publish_images(self) -> None:
+        # Before rendering: that is the capture time. The world stands still for all cameras.
+        stamp_ns = self.get_clock().now().nanoseconds
+        for name, camera in self._cameras.items():
+            image = array_to_image(self._env.view(name), stamp_ns, f"{name}_optical_frame")
+            camera.images.publish(image)
+            camera.infos.publish(_camera_info(camera.spec, image))
         self._truths.publish(values_to_labelled_array(_flatten(self._env.truth())))
 
-    def _camera_info(self, image: Image) -> CameraInfo:
-        k = self._env.camera.intrinsics(self._given.image_size)
-        projection = np.hstack([k, np.zeros((3, 1))])
-        info = CameraInfo(header=image.header, height=image.height, width=image.width)
-        info.distortion_model = "plumb_bob"
-        info.d = [0.0] * 5
-        info.k = k.ravel().tolist()
-        info.r = np.eye(3).ravel().tolist()
-        info.p = projection.ravel().tolist()
-        return info
+
+class _CameraTopics(NamedTuple):
+    """One camera and where its images go."""
+
+    spec: CameraSpec
+    images: Publisher
+    infos: Publisher
+
+
+def _camera_info(camera: CameraSpec, image: Image) -> CameraInfo:
+    k = camera.intrinsics(image.height)
+    projection = np.hstack([k, np.zeros((3, 1))])
+    info = CameraInfo(header=image.header, height=image.height, width=image.width)
+    info.distortion_model = "plumb_bob"
+    info.d = [0.0] * 5
+    info.k = k.ravel().tolist()
+    info.r = np.eye(3).ravel().tolist()
+    info.p = projection.ravel().tolist()
+    return info
 
 
 def _flatten(truth: dict[str, Any]) -> dict[str, float]:

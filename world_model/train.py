@@ -29,6 +29,7 @@ from world_model.checkpoint import (
 from world_model.config import TrainConfig
 from world_model.data.clips import Cache
 from world_model.data.mixture import Mixture, open_mixture
+from world_model.data.spec import DatasetError
 from world_model.interrupt import HeldInterrupt
 from world_model.jepa import Clips, Jepa, Normalization
 from world_model.probe import HORIZON, alarms, validate
@@ -97,6 +98,15 @@ def train(
         dataset, config.data_weights, config.held_out, config.seed, progress, skip_bad
     )
     cache, fit, held_out = mixture.cache, mixture.fit, mixture.held_out
+    for what, names in (
+        ("actions", cache.spec.action_names),
+        ("proprio", cache.spec.proprio_names),
+    ):
+        if not names:
+            raise DatasetError(
+                f"the data holds no {what}, and the model learns from them: import it with "
+                f"{what} in the mapping, or train on a data set that has them"
+            )
     checkpoint = _checkpoint_to_resume(out, cache, config) if resume else None
     if checkpoint is None and (out / FILE_NAME).exists():
         raise CheckpointError(

@@ -171,6 +171,14 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
             "proprio": self.proprio(),
         }
 
+    def view(self, camera: str) -> Image:
+        """What one of the world's `cameras` sees now: ``(S, S, 3)`` uint8, RGB.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        return self._world.render(named_camera(self.cameras, camera), self.image_size)
+
     def render(self) -> Image | None:
         """A larger image ``(256, 256, 3)`` of the same view, for people."""
         if self.render_mode is None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NamedTuple
 
+import apsw
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError
 from rosbags.typesys import Stores, get_typestore
@@ -22,6 +26,8 @@ _DAMAGE = (
     OverflowError,
     LookupError,
     MemoryError,
+    struct.error,
+    apsw.Error,
 )
 
 
@@ -39,11 +45,131 @@ class BagMessage(NamedTuple):
     message: Any
 
 
+class RawMessage(NamedTuple):
+    """One recorded message, not taken apart; `Bag.deserialize` does that."""
+
+    topic: str
+    stamp_ns: int
+    data: bytes
+    kind: str
+
+
+class Bag:
+    """An open bag; use it as a context manager. Not thread-safe.
+
+    Args:
+        path: folder of the bag (MCAP or SQLite), or an ``.mcap`` or ``.db3`` file.
+
+    Raises:
+        DatasetError: there is no bag, or it is damaged; one line.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        """Open it."""
+        self.path = Path(path)
+        if not self.path.exists():
+            raise DatasetError(f"{self.path}: no such bag")
+        self._open = ExitStack()
+        with self._damage():
+            reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
+            self._reader = self._open.enter_context(reader)
+
+    def __enter__(self) -> Bag:
+        """Return the bag itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self._open.close()
+
+    @property
+    def topics(self) -> dict[str, tuple[str, int]]:
+        """Topic to type, such as ``sensor_msgs/msg/Image``, and number of messages."""
+        topics: dict[str, tuple[str, int]] = {}
+        for connection in self._reader.connections:
+            _, count = topics.get(connection.topic, ("", 0))
+            topics[connection.topic] = (connection.msgtype, count + connection.msgcount)
+        return topics
+
+    def has_header(self, topic: str) -> bool:
+        """Whether the messages of a topic begin with a ``std_msgs/Header``, and so with a stamp."""
+        fields = self._reader.typestore.fielddefs[self.topics[topic][0]][1]
+        return bool(fields) and fields[0][0] == "header"
+
+    def raw(
+        self,
+        topics: Collection[str] = (),
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+    ) -> Iterator[RawMessage]:
+        """Read messages in the order of their recording, one at a time.
+
+        Args:
+            topics: read these alone; all when empty.
+            start_ns: leave out what was recorded before.
+            stop_ns: leave out what was recorded then or later.
+
+        Raises:
+            DatasetError: the bag is damaged, or a topic is not in it; one line.
+        """
+        known = {connection.topic for connection in self._reader.connections}
+        if missing := sorted(set(topics) - known):
+            raise DatasetError(
+                f"{self.path}: topic {missing[0]!r} is not in the bag; it has {sorted(known)}"
+            )
+        chosen = [c for c in self._reader.connections if not topics or c.topic in topics]
+        if not chosen:  # the reader takes an empty list for "all"
+            return
+        expected = sum(connection.msgcount for connection in chosen)
+        count = 0
+        messages = self._reader.messages(chosen, start_ns, stop_ns)
+        while True:
+            with self._damage():
+                item = next(messages, None)
+            if item is None:
+                break
+            connection, stamp_ns, data = item
+            yield RawMessage(connection.topic, stamp_ns, data, connection.msgtype)
+            count += 1
+        if start_ns is None and stop_ns is None and count != expected:
+            raise DatasetError(
+                f"{self.path}: bag is damaged (holds {count} of {expected} messages)"
+            )
+
+    def deserialize(self, raw: RawMessage) -> Any:  # noqa: ANN401 - a ROS message
+        """The fields of a message as attributes.
+
+        Raises:
+            DatasetError: it is damaged.
+        """
+        with self._damage():
+            return self._reader.deserialize(raw.data, raw.kind)
+
+    @contextmanager
+    def _damage(self) -> Iterator[None]:
+        """Tell what the reader raises on damage as one line."""
+        try:
+            yield
+        except DatasetError:
+            raise
+        except _DAMAGE as error:
+            lines = str(error).splitlines() or [type(error).__name__]
+            raise DatasetError(
+                f"{self.path}: bag cannot be read ({lines[0]}); a recorder that was killed leaves "
+                "an unfinished bag, which `mcap recover` repairs"
+            ) from error
+
+
 def read_bag(path: str | Path, topics: Collection[str] = ()) -> Iterator[BagMessage]:
     """Read the messages of a bag in the order of their recording.
 
     Args:
-        path: folder of the bag (MCAP or SQLite), or an ``.mcap`` file.
+        path: folder of the bag (MCAP or SQLite), or an ``.mcap`` or ``.db3`` file.
         topics: read these alone; all when empty.
 
     Yields:
@@ -52,31 +178,16 @@ def read_bag(path: str | Path, topics: Collection[str] = ()) -> Iterator[BagMess
     Raises:
         DatasetError: there is no bag, it is damaged, or a topic is not in it; one line.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DatasetError(f"{path}: no such bag")
-    try:
-        with AnyReader([path], default_typestore=get_typestore(Stores.ROS2_JAZZY)) as reader:
-            known = {connection.topic for connection in reader.connections}
-            if missing := sorted(set(topics) - known):
-                raise DatasetError(
-                    f"{path}: topic {missing[0]!r} is not in the bag; it has {sorted(known)}"
-                )
-            chosen = [c for c in reader.connections if not topics or c.topic in topics]
-            expected = sum(connection.msgcount for connection in chosen)
-            count = 0
-            # The reader takes an empty list for "all".
-            for connection, stamp_ns, data in reader.messages(chosen) if chosen else ():
-                message = reader.deserialize(data, connection.msgtype)
-                yield BagMessage(connection.topic, stamp_ns, message)
-                count += 1
-            if count != expected:
-                raise DatasetError(f"{path}: bag is damaged (holds {count} of {expected} messages)")
-    except DatasetError:
-        raise
-    except _DAMAGE as error:
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise DatasetError(
-            f"{path}: bag cannot be read ({lines[0]}); a recorder that was killed leaves an "
-            "unfinished bag, which `mcap recover` repairs"
-        ) from error
+    with Bag(path) as bag:
+        for raw in bag.raw(topics):
+            yield BagMessage(raw.topic, raw.stamp_ns, bag.deserialize(raw))
+
+
+def header_stamp_ns(data: bytes) -> int:
+    """The stamp of a serialised message that begins with a ``std_msgs/Header``.
+
+    CDR: four bytes say how, the second of them whether the low byte comes first; then seconds and
+    nanoseconds.
+    """
+    seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
+    return int(seconds) * 1_000_000_000 + int(nanoseconds)

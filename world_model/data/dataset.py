@@ -147,7 +147,8 @@ class Dataset:
             for key, names in layout.vector_columns(self.spec).items()
         }
         stamps = self._stamps(table, path)
-        columns.setdefault(layout.EVALUATION, np.zeros((len(stamps), 0), dtype=np.float32))
+        for key in (layout.PROPRIO, layout.ACTION, layout.EVALUATION):
+            columns.setdefault(key, np.zeros((len(stamps), 0), dtype=np.float32))
         rows = {}
         for info in self.episodes:
             if info.data_file != data_file:
@@ -291,8 +292,10 @@ def read_info(path: Path) -> Info:
 
 def _spec_from(info: Mapping[str, Any], path: Path) -> DatasetSpec:
     """Make the specification of a set that other software wrote; action limits are those seen."""
-    stats = _read_json(path / layout.STATS, path)
     columns = info["features"]
+    limits: dict[str, Any] = {"min": (), "max": ()}
+    if layout.ACTION in columns:
+        limits = _read_json(path / layout.STATS, path)[layout.ACTION]
     return DatasetSpec(
         fps=float(info["fps"]),
         cameras={
@@ -300,16 +303,24 @@ def _spec_from(info: Mapping[str, Any], path: Path) -> DatasetSpec:
             for key, column in columns.items()
             if column["dtype"] == "video"
         },
-        proprio_names=_names(columns[layout.PROPRIO], layout.PROPRIO),
-        action_names=_names(columns[layout.ACTION], layout.ACTION),
-        action_low=stats[layout.ACTION]["min"],
-        action_high=stats[layout.ACTION]["max"],
+        proprio_names=element_names(columns, layout.PROPRIO),
+        action_names=element_names(columns, layout.ACTION),
+        action_low=limits["min"],
+        action_high=limits["max"],
         robot_type=str(info.get("robot_type") or "unknown"),
     )
 
 
-def _names(column: Mapping[str, Any], key: str) -> tuple[str, ...]:
-    """Return the names of a vector's numbers; LeRobot allows a list, a dict of lists, or none."""
+def element_names(columns: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    """Return the names of a vector's numbers; LeRobot allows a list, a dict of lists, or none.
+
+    Args:
+        columns: ``features`` of ``info.json``.
+        key: name of the column; one that is not there has no numbers.
+    """
+    if key not in columns:
+        return ()
+    column = columns[key]
     names = column.get("names")
     if isinstance(names, Mapping):
         names = [name for group in names.values() for name in group]

@@ -78,9 +78,25 @@ def read_episodes(
     Raises:
         DatasetError: a row is missing or not usable.
     """
+    return read_episode_table(path, _videos(spec), spec.fps, total, data_path, video_path)
+
+
+def read_episode_table(
+    path: Path, videos: Mapping[str, str], fps: float, total: int, data_path: str, video_path: str
+) -> tuple[EpisodeInfo, ...]:
+    """Read the episode table of any LeRobotDataset; see `read_episodes`.
+
+    Args:
+        path: folder of the data set.
+        videos: camera name to the name of its video in the table.
+        fps: frames per second.
+        total: number of episodes that count.
+        data_path: template of parquet file names.
+        video_path: template of video file names.
+    """
     found: dict[int, EpisodeInfo] = {}
     for file in episode_files(path):
-        found |= read_episode_file(file, spec, data_path, video_path)
+        found |= _read_file(file, videos, fps, data_path, video_path)
     missing = [index for index in range(total) if index not in found]
     if missing:
         raise DatasetError(
@@ -88,6 +104,10 @@ def read_episodes(
             "a parquet file is missing"
         )
     return tuple(found[index] for index in range(total))
+
+
+def _videos(spec: DatasetSpec) -> dict[str, str]:
+    return {camera: layout.video_key(camera) for camera in spec.cameras}
 
 
 def episode_files(path: Path) -> list[Path]:
@@ -103,28 +123,33 @@ def read_episode_file(
     Raises:
         DatasetError: it is missing, damaged or not usable.
     """
+    return _read_file(file, _videos(spec), spec.fps, data_path, video_path)
+
+
+def _read_file(
+    file: Path, videos: Mapping[str, str], fps: float, data_path: str, video_path: str
+) -> dict[int, EpisodeInfo]:
     table = read_table(file)
     try:
-        rows = [_episode_info(row, spec, data_path, video_path) for row in table.to_pylist()]
+        rows = [_episode_info(row, videos, fps, data_path, video_path) for row in table.to_pylist()]
     except (LookupError, TypeError, ValueError) as error:
         raise DatasetError(f"{file}: episode table is not usable ({error!r})") from error
     return {row.index: row for row in rows}
 
 
 def _episode_info(
-    row: Mapping[str, Any], spec: DatasetSpec, data_path: str, video_path: str
+    row: Mapping[str, Any], keys: Mapping[str, str], fps: float, data_path: str, video_path: str
 ) -> EpisodeInfo:
     if row["length"] < 1:
         raise ValueError(f"length of episode {row['episode_index']} is {row['length']}")
     videos = {}
-    for camera in spec.cameras:
-        key = layout.video_key(camera)
+    for camera, key in keys.items():
         file = video_path.format(
             video_key=key,
             chunk_index=row[f"videos/{key}/chunk_index"],
             file_index=row[f"videos/{key}/file_index"],
         )
-        videos[camera] = VideoPart(file, round(row[f"videos/{key}/from_timestamp"] * spec.fps))
+        videos[camera] = VideoPart(file, round(row[f"videos/{key}/from_timestamp"] * fps))
     return EpisodeInfo(
         index=int(row["episode_index"]),
         length=int(row["length"]),

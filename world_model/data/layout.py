@@ -20,6 +20,9 @@ FILES_PER_CHUNK = 1000
 INFO = "meta/info.json"
 STATS = "meta/stats.json"
 TASKS = "meta/tasks.parquet"
+# Of an import: what it did, and what it left out.
+REPORT = "meta/import.json"
+SKIPPED = "meta/skipped.json"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
@@ -57,11 +60,13 @@ def features(spec: DatasetSpec) -> dict[str, Any]:
 
 
 def vector_columns(spec: DatasetSpec) -> dict[str, tuple[str, ...]]:
-    """Return column name to the names of its numbers, for the float32 columns."""
-    columns = {PROPRIO: spec.proprio_names, ACTION: spec.action_names}
-    if spec.evaluation_names:
-        columns[EVALUATION] = spec.evaluation_names
-    return columns
+    """Return column name to the names of its numbers, for the float32 columns there are."""
+    columns = {
+        PROPRIO: spec.proprio_names,
+        ACTION: spec.action_names,
+        EVALUATION: spec.evaluation_names,
+    }
+    return {key: names for key, names in columns.items() if names}
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:

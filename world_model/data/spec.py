@@ -32,8 +32,9 @@ class DatasetSpec:
     Attributes:
         fps: frames per second; one frame, one proprio reading and one action per ``1 / fps`` s.
         cameras: camera name to image size ``(height, width)`` in pixels.
-        proprio_names: P names in order, each with what it measures (``panda_joint1.position``).
-        action_names: A names in order (``tool.vx``).
+        proprio_names: P names in order, each with what it measures (``panda_joint1.position``);
+            empty for a camera alone.
+        action_names: A names in order (``tool.vx``); empty for streams without actions.
         action_low: A lowest actions the robot was allowed, SI.
         action_high: A highest actions the robot was allowed, SI.
         evaluation_names: E names of the true state, for evaluation alone; may be empty.
@@ -78,8 +79,6 @@ class DatasetSpec:
             names = getattr(self, name)
             if len(set(names)) != len(names):
                 raise DatasetError(f"{name} holds a name twice: {names}")
-        if not self.proprio_names or not self.action_names:
-            raise DatasetError("proprio_names and action_names must not be empty")
         sizes = {len(self.action_names), len(self.action_low), len(self.action_high)}
         if len(sizes) != 1:
             raise DatasetError("action_names, action_low and action_high differ in length")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,17 @@ class RunningStats:
     def std(self) -> NDArray[np.float64]:
         """``(width,)`` standard deviation (of the rows, not corrected for sampling)."""
         return np.sqrt(np.maximum(self.squares / self.count - np.square(self.mean), 0.0))
+
+    def to_sums(self) -> dict[str, Any]:
+        """Return the sums as JSON types, exact."""
+        sums = {"low": self.low, "high": self.high, "total": self.total, "squares": self.squares}
+        return {"count": self.count} | {key: values.tolist() for key, values in sums.items()}
+
+    @classmethod
+    def from_sums(cls, values: Mapping[str, Any]) -> RunningStats:
+        """Read what `to_sums` gave."""
+        names = ("low", "high", "total", "squares")
+        return cls(count=values["count"], **{name: np.array(values[name]) for name in names})
 
     def to_json(self, is_image: bool) -> dict[str, Any]:
         """Return LeRobot's ``stats.json`` entry; images have shape (3, 1, 1), values 0 to 1."""

@@ -129,6 +129,26 @@ def decode_frames(
         raise DatasetError(f"{path}: video cannot be decoded ({reason(error)})") from error
 
 
+def frame_times_ns(path: Path) -> NDArray[np.int64]:
+    """When each frame of a video is shown, ``(T,)`` nanoseconds from the first; nothing is decoded.
+
+    Raises:
+        DatasetError: the file is missing, not a video, or damaged.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DatasetError(f"{path}: holds no video")
+            stream = container.streams.video[0]
+            assert stream.time_base is not None  # set for every stream of an opened file
+            shown = [p.pts for p in container.demux(stream) if p.pts is not None]
+            ticks = np.sort(np.array(shown, dtype=np.int64))
+            scale = stream.time_base * 1_000_000_000
+    except (av.FFmpegError, OSError) as error:
+        raise DatasetError(f"{path}: video cannot be read ({reason(error)})") from error
+    return (ticks - ticks[:1]) * scale.numerator // scale.denominator
+
+
 def reason(error: Exception) -> str:
     """Return FFmpeg's or the system's short reason, without the path that is said already."""
     return str(getattr(error, "strerror", None) or error).splitlines()[0]

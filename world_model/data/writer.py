@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -22,17 +22,7 @@ from world_model.data.spec import DatasetError, DatasetSpec, Episode, check_epis
 from world_model.data.stats import RunningStats
 from world_model.data.tables import vectors_to_arrow
 from world_model.data.video import encode_frames, write_video
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What is on disk and counted; replaced as one when files are complete."""
-
-    files: int = 0
-    episodes: int = 0
-    frames: int = 0
-    hashes: Mapping[str, str] = field(default_factory=dict)
-    stats: Mapping[str, RunningStats] = field(default_factory=dict)
+from world_model.data.written import Written, read_written
 
 
 @dataclass(frozen=True)
@@ -62,12 +52,22 @@ class DatasetWriter:
         spec: what every episode holds.
         frames_per_file: frames after which files are written and new ones begun. Less memory
             and less to lose when killed, against more files.
+        origin: where the episodes come from, as JSON types; kept in ``info.json``.
+        resume: go on with a folder that was begun with the same specification and origin; what
+            was written before it ended is kept.
 
     Raises:
-        DatasetError: the folder holds something already, or cannot be made.
+        DatasetError: the folder holds something already, cannot be made, or cannot be resumed.
     """
 
-    def __init__(self, path: str | Path, spec: DatasetSpec, frames_per_file: int = 2000) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        spec: DatasetSpec,
+        frames_per_file: int = 2000,
+        origin: Mapping[str, Any] | None = None,
+        resume: bool = False,
+    ) -> None:
         """Make the folder and write an ``info.json`` of no episodes."""
         if frames_per_file < 1:
             raise DatasetError(f"frames_per_file must be at least 1, got {frames_per_file}")
@@ -75,8 +75,13 @@ class DatasetWriter:
         self.spec = spec
         self._frames_per_file = frames_per_file
         self._pending: list[_Encoded] = []
-        self._written = _Written()
+        self._origin = origin
+        self._written = Written()
         self._tasks: dict[str, int] = {}
+        if resume and (self.path / layout.INFO).is_file():
+            self._written = read_written(self.path, spec, origin)
+            self._tasks = dict(self._written.tasks)
+            return
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             occupied = any(self.path.iterdir())
@@ -112,6 +117,11 @@ class DatasetWriter:
     def frames(self) -> int:
         """Frames added so far."""
         return self._written.frames + self._pending_frames
+
+    @property
+    def stats(self) -> Mapping[str, RunningStats]:
+        """Column to the statistics of all episodes added so far."""
+        return self._merged_stats()
 
     @property
     def _pending_frames(self) -> int:
@@ -162,11 +172,7 @@ class DatasetWriter:
     def _table(self, episode: Episode) -> pa.Table:
         """Return the rows of an episode; the task's number is filled in here too."""
         length = len(episode)
-        vectors = {
-            layout.PROPRIO: episode.proprio,
-            layout.ACTION: episode.actions,
-            layout.EVALUATION: episode.evaluation,
-        }
+        vectors = self._vectors(episode)
         frame_index = np.arange(length, dtype=np.int64)
         columns = {key: vectors_to_arrow(vectors[key]) for key in layout.vector_columns(self.spec)}
         columns["timestamp"] = pa.array((frame_index / self.spec.fps).astype(np.float32))
@@ -178,13 +184,17 @@ class DatasetWriter:
         columns["task_index"] = pa.array(np.full(length, task_index, dtype=np.int64))
         return pa.table(columns)
 
-    def _episode_stats(self, episode: Episode) -> dict[str, RunningStats]:
-        stats = {
-            layout.PROPRIO: RunningStats.of(episode.proprio),
-            layout.ACTION: RunningStats.of(episode.actions),
+    def _vectors(self, episode: Episode) -> dict[str, NDArray[np.float32]]:
+        """Return column name to the vectors of an episode."""
+        return {
+            layout.PROPRIO: episode.proprio,
+            layout.ACTION: episode.actions,
+            layout.EVALUATION: episode.evaluation,
         }
-        if self.spec.evaluation_names:
-            stats[layout.EVALUATION] = RunningStats.of(episode.evaluation)
+
+    def _episode_stats(self, episode: Episode) -> dict[str, RunningStats]:
+        vectors = self._vectors(episode)
+        stats = {key: RunningStats.of(vectors[key]) for key in layout.vector_columns(self.spec)}
         for camera in self.spec.cameras:
             # Every tenth frame, as LeRobot does: images change slowly, statistics hardly at all.
             pixels: NDArray[Any] = episode.images[camera][::10].reshape(-1, 3)
@@ -212,12 +222,13 @@ class DatasetWriter:
         rows = pa.Table.from_pylist(self._episode_rows(place, checksums))
         layout.write_whole(self.path / name, lambda path: pq.write_table(rows, path))
         hashes[name] = layout.sha256(self.path / name)
-        written = _Written(
+        written = Written(
             files=self._written.files + 1,
             episodes=self.episodes,
             frames=self.frames,
             hashes=hashes,
             stats=self._merged_stats(),
+            tasks=dict(self._tasks),
         )
         self._write_tasks()
         layout.write_json(
@@ -290,7 +301,7 @@ class DatasetWriter:
         table = table.replace_schema_metadata({"pandas": json.dumps(pandas)})
         layout.write_whole(self.path / layout.TASKS, lambda path: pq.write_table(table, path))
 
-    def _write_info(self, written: _Written) -> None:
+    def _write_info(self, written: Written) -> None:
         """Write ``meta/info.json``, which says how many episodes count: the commit."""
         fps = self.spec.fps
         layout.write_json(
@@ -310,7 +321,12 @@ class DatasetWriter:
                 "video_path": layout.VIDEO,
                 "features": layout.features(self.spec),
                 # What LeRobot has no field for; its loader reads past it.
-                "foresee": {"spec": self.spec.to_json(), "sha256": dict(written.hashes)},
+                "foresee": {
+                    "spec": self.spec.to_json(),
+                    "sha256": dict(written.hashes),
+                    "sums": written.sums(),
+                    "origin": self._origin,
+                },
             },
         )
 

@@ -225,7 +225,6 @@ def test_no_such_episode(written: Path) -> None:
         ({"action_low": (1.0,)}, "differ in length"),
         ({"action_low": (30.0, 0.0)}, "low <= high"),
         ({"action_names": ("v", "v")}, "holds a name twice"),
-        ({"proprio_names": ()}, "must not be empty"),
     ],
 )
 def test_specification_states_its_limits(change: dict, said: str) -> None:

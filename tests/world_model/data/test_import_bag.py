@@ -1,0 +1,320 @@
+"""Bags of known content come in with every number where it belongs."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recorded import CONFIG, NS, START_NS, Scene, image, level, mapping, message, record
+from rosbags.rosbag2 import StoragePlugin
+
+from world_model.data import Dataset, DatasetError, importing, open_dataset
+from world_model.data.importing import ImportReport, import_dataset
+from world_model.data.mapping import Mapping
+from world_model.data.streams import make_stream
+
+
+def taken(path: Path, out: Path, what: Mapping | None = None) -> tuple[ImportReport, Dataset]:
+    report = import_dataset(path, out, what or mapping(), progress=False)
+    return report, open_dataset(out)
+
+
+def check_numbers(dataset: Dataset, tolerance: float = 2.0) -> None:
+    """Every image, reading and action is the one of its frame's stamp."""
+    for index in range(len(dataset)):
+        episode = dataset.episode(index)
+        time_s = (episode.stamps_ns - START_NS) / NS
+        np.testing.assert_allclose(episode.proprio[:, 0], 0.1 * time_s, atol=1e-6)
+        np.testing.assert_allclose(episode.proprio[:, 1], 1 - 0.2 * time_s, atol=1e-6)
+        np.testing.assert_allclose(episode.actions[:, 0], 0.01 * np.floor(time_s + 1e-6), atol=1e-7)
+        seen = episode.images["cam"].astype(float)
+        levels = np.array([level(t) for t in time_s])
+        np.testing.assert_allclose(seen[..., 0].mean(axis=(1, 2)), levels, atol=tolerance)
+        np.testing.assert_allclose(seen[..., 2].mean(axis=(1, 2)), 255 - levels, atol=tolerance)
+
+
+def test_everything_is_taken_at_its_capture_time(tmp_path: Path) -> None:
+    report, dataset = taken(record(tmp_path / "bag", Scene(jitter_ns=8_000_000)), tmp_path / "set")
+    check_numbers(dataset)
+    # 50 images in episodes of 2 s: 20, 20 and 10 frames.
+    assert [info.length for info in dataset.episodes] == [20, 20, 10]
+    assert report.frames == 50
+    assert report.ended == {"duration": 2, "end": 1}
+    account = report.cameras["cam"]
+    assert (account.received, account.used, account.dropped, account.repeated) == (50, 50, 0, 0)
+    assert dataset.spec.proprio_names == ("a.position", "b.position")
+    assert dataset.spec.action_low == (-1.0,)
+    # Stamps are those of the images, to the nanosecond, jitter and all.
+    first = dataset.episode(0).stamps_ns[:3] - START_NS
+    assert first.tolist() == [-8_000_000, 108_000_000, 192_000_000]
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8", "jpeg", "png"])
+def test_colours_are_right_whatever_the_encoding(encoding: str, tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=2, encoding=encoding))
+    check_numbers(taken(bag, tmp_path / "set")[1], tolerance=4.0)
+
+
+def test_grey_images_have_three_equal_channels(tmp_path: Path) -> None:
+    _, dataset = taken(record(tmp_path / "bag", Scene(seconds=2, encoding="mono8")), tmp_path / "s")
+    images = dataset.episode(0).images["cam"].astype(int)
+    np.testing.assert_allclose(images[7].mean(axis=(0, 1)), [7, 7, 7], atol=2)
+
+
+def test_sqlite_bags_and_single_files_give_the_same(tmp_path: Path) -> None:
+    mcap = record(tmp_path / "mcap")
+    sqlite = record(tmp_path / "sqlite", plugin=StoragePlugin.SQLITE3)
+    sets = []
+    for number, source in enumerate((mcap, sqlite, mcap / "mcap.mcap", sqlite / "sqlite.db3")):
+        sets.append(taken(source, tmp_path / f"set{number}")[1])
+    for dataset in sets:
+        assert dataset.hashes == sets[0].hashes
+
+
+def test_a_folder_of_bags_is_one_data_set(tmp_path: Path) -> None:
+    for number in range(3):
+        scene = Scene(seconds=2, start_ns=START_NS + number * 100 * NS)
+        record(tmp_path / "bags" / f"day{number}", scene)
+    report, dataset = taken(tmp_path / "bags", tmp_path / "set")
+    assert (report.recordings, report.episodes, report.frames) == (3, 3, 60)
+    starts = [int(dataset.episode(i).stamps_ns[0] - START_NS) // NS for i in range(3)]
+    assert starts == [0, 100, 200]
+
+
+def test_a_dropped_image_ends_the_episode_and_is_counted(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(drop=(12, 30, 31)))
+    report, dataset = taken(bag, tmp_path / "set")
+    # 0-11, 13-29, 32-49 cut at 2 s; nothing is repeated or made up.
+    assert [info.length for info in dataset.episodes] == [12, 17, 18]
+    check_numbers(dataset)
+    assert report.ended == {"no image of cam": 2, "end": 1}
+    assert report.cameras["cam"].dropped == 3
+    assert report.cameras["cam"].repeated == 0
+
+
+def test_a_gap_is_bridged_when_that_is_asked_for(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=2, drop=(12,)))
+    cameras = {"cam": {"topic": "/cam", "size": [16, 16], "max_age_s": 0.11}}
+    report, dataset = taken(bag, tmp_path / "set", mapping(cameras=cameras))
+    assert [info.length for info in dataset.episodes] == [20]
+    assert report.cameras["cam"].repeated == 1
+    assert np.diff(dataset.episode(0).stamps_ns).tolist() == [NS // 10] * 19
+    np.testing.assert_allclose(dataset.episode(0).proprio[12, 0], 0.12, atol=1e-6)
+
+
+def test_a_faster_camera_is_thinned_out(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(rate_hz=30.0))
+    report, dataset = taken(bag, tmp_path / "set")
+    check_numbers(dataset)
+    assert report.frames == 50
+    assert (report.cameras["cam"].received, report.cameras["cam"].used) == (150, 50)
+
+
+def test_the_nearest_image_of_a_second_camera_goes_with_each_frame(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=2, wrist=True, size=(24, 40)))
+    cameras = {
+        "cam": {"topic": "/cam", "size": [16, 16]},
+        "wrist": {"topic": "/wrist", "size": [16, 32], "fit": "stretch"},
+    }
+    report, dataset = taken(bag, tmp_path / "set", mapping(cameras=cameras))
+    episode = dataset.episode(0)
+    assert episode.images["wrist"].shape == (20, 16, 32, 3)
+    for name in cameras:
+        levels = episode.images[name][..., 0].mean(axis=(1, 2))
+        np.testing.assert_allclose(levels, np.arange(20), atol=2)
+    assert report.cameras["wrist"].oldest_ms == pytest.approx(20.0)
+
+
+def test_a_marker_says_where_episodes_are(tmp_path: Path) -> None:
+    def marks(kind: str, *entries: tuple[float, object]) -> list:
+        times = [(START_NS + round(t * NS), "/mark", message(kind, data=v)) for t, v in entries]
+        return times
+
+    rules = {"marker": "/mark", "min_s": 0.5, "duration_s": None}
+    switch = marks("std_msgs/msg/Bool", (0.95, True), (2.25, False), (3.0, True))
+    bag = record(tmp_path / "switch", more=switch)
+    report, dataset = taken(bag, tmp_path / "a", mapping(episodes=rules))
+    assert [info.length for info in dataset.episodes] == [13, 20]
+    assert report.ended == {"marker": 1, "end": 1}
+    words = marks("std_msgs/msg/String", (1.95, "push"), (3.15, "pull"))
+    bag = record(tmp_path / "words", more=words)
+    _, dataset = taken(bag, tmp_path / "b", mapping(episodes=rules))
+    assert [(info.length, info.task) for info in dataset.episodes] == [(12, "push"), (18, "pull")]
+
+
+def test_silence_is_zero_or_no_frames_as_the_mapping_says(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=4, silent_from_s=2.5))
+    action = CONFIG["actions"][0]
+    rules = {"duration_s": None, "min_s": 0.5}
+    zero = [{**action, "silent": "zero", "hold_s": 0.2}]
+    _, dataset = taken(bag, tmp_path / "zero", mapping(actions=zero, episodes=rules))
+    # The last command is sent at 2.48 s and holds until 2.68 s.
+    expected = np.where(np.arange(40) < 27, 0.01 * (np.arange(40) // 10), 0.0)
+    np.testing.assert_allclose(dataset.episode(0).actions[:, 0], expected, atol=1e-7)
+    split = [{**action, "silent": "split", "hold_s": 0.2}]
+    report, dataset = taken(bag, tmp_path / "split", mapping(actions=split, episodes=rules))
+    assert [info.length for info in dataset.episodes] == [27]
+    assert report.ended == {"nothing on /cmd": 1}
+    _, dataset = taken(bag, tmp_path / "hold", mapping(episodes=rules))
+    np.testing.assert_allclose(dataset.episode(0).actions[27:, 0], 0.02, atol=1e-7)
+
+
+def test_units_become_si_and_wrong_ones_are_doubted(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=3, degrees=True))
+    joints = {**CONFIG["proprio"][0], "unit": "deg"}
+    report, dataset = taken(bag, tmp_path / "deg", mapping(proprio=[joints]))
+    check_numbers(dataset)
+    assert report.warnings == []
+    report, _ = taken(bag, tmp_path / "rad", mapping())
+    assert len(report.warnings) == 2
+    assert "b.position runs from 24.06 to 57.3: that looks like deg, not rad" in report.warnings[1]
+
+
+def test_actions_beyond_their_limits_are_told(tmp_path: Path) -> None:
+    action = {**CONFIG["actions"][0], "limits": [-0.01, 0.01]}
+    report, _ = taken(record(tmp_path / "bag"), tmp_path / "set", mapping(actions=[action]))
+    assert report.warnings == [
+        "v runs from 0 to 0.04, beyond its limits -0.01 to 0.01; planning will stay within the "
+        "limits"
+    ]
+
+
+def test_a_camera_alone_is_a_data_set_too(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=2))
+    report, dataset = taken(bag, tmp_path / "set", mapping(proprio=[], actions=[]))
+    assert report.frames == 20
+    assert dataset.spec.action_names == ()
+    assert dataset.episode(0).actions.shape == (20, 0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "scene", "said"),
+    [
+        ({"cameras": {"c": {"topic": "/eye", "size": [16, 16]}}}, Scene(), "'/eye' is not in the"),
+        ({"cameras": {"c": {"topic": "/cmd", "size": [16, 16]}}}, Scene(), "TwistStamped, not an"),
+        ({"proprio": [{"topic": "/joints", "joints": ["c"]}]}, Scene(), "no 'c', there are"),
+        (
+            {"proprio": [{"topic": "/joints", "fields": {"x": "velocities[0]"}}]},
+            Scene(),
+            "no field",
+        ),
+        (
+            {"proprio": [{"topic": "/joints", "joints": ["a"], "part": "velocity"}]},
+            Scene(),
+            "/joints: says nothing finite near 1700000000.000 s",
+        ),
+        ({"rate_hz": 30}, Scene(), "has 10 images/s, rate_hz is 30; ask for less"),
+        ({}, Scene(encoding="16UC1"), "image 0: image encoding '16UC1' is not one of rgb8"),
+        ({}, Scene(seconds=0.4), "gave no episode; 4 frames are in episodes shorter than min_s"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(
+    changes: dict, scene: Scene, said: str, tmp_path: Path
+) -> None:
+    bag = record(tmp_path / "bag", scene)
+    with pytest.raises(DatasetError) as error:
+        taken(bag, tmp_path / "set", mapping(**changes))
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "set").exists()  # the command can be given again
+
+
+def test_stamps_that_are_missing_or_go_back_are_told(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no message has a stamp .* stamp: recorded"):
+        make_stream("/cam", np.zeros(5, np.int64))
+    earlier = START_NS - 60 * NS
+    again = [
+        (START_NS + 10 * NS + i, "/cam", image(earlier + i, i, "rgb8", (16, 16))) for i in range(5)
+    ]
+    bag = record(tmp_path / "bag", more=again)
+    with pytest.raises(DatasetError, match=r"/cam: time goes back by 64.9 s at message 50 of 55"):
+        taken(bag, tmp_path / "set")
+
+
+def test_damaged_bags_are_left_out_on_request(tmp_path: Path) -> None:
+    for number in range(3):
+        scene = Scene(seconds=2, start_ns=START_NS + number * 100 * NS)
+        record(tmp_path / "bags" / f"day{number}", scene)
+    file = tmp_path / "bags/day1/day1.mcap"
+    os.truncate(file, file.stat().st_size // 2)
+    with pytest.raises(DatasetError, match=r"day1: bag cannot be read .* `mcap recover`"):
+        import_dataset(tmp_path / "bags", tmp_path / "a", mapping(), progress=False)
+    report = import_dataset(
+        tmp_path / "bags", tmp_path / "b", mapping(), skip_bad=True, progress=False
+    )
+    assert report.frames == 40
+    assert len(report.skipped) == 1
+    assert "day1" in report.skipped[0]
+
+
+def _same(one: Path, two: Path) -> bool:
+    """Whether two data sets are the same to the byte, their names aside."""
+    names = [sorted(p.relative_to(x) for p in x.rglob("*") if p.is_file()) for x in (one, two)]
+    return names[0] == names[1] and all(
+        (one / n).read_bytes() == (two / n).read_bytes()
+        for n in names[0]
+        if n.name not in ("import.json", "skipped.json")
+    )
+
+
+IMPORT = """
+import sys, functools
+from recorded import mapping
+from world_model.data import importing
+importing.DatasetWriter = functools.partial(importing.DatasetWriter, frames_per_file=60)
+importing.import_dataset(sys.argv[1], sys.argv[2], mapping())
+"""
+
+
+def test_an_import_killed_anywhere_goes_on_without_a_wrong_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Files of 60 frames, so that there is something to keep.
+    small = functools.partial(importing.DatasetWriter, frames_per_file=60)
+    monkeypatch.setattr(importing, "DatasetWriter", small)
+    bag = record(tmp_path / "bag", Scene(seconds=30, size=(64, 64)))
+    import_dataset(bag, tmp_path / "whole", mapping(), progress=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    for files, delay_s in ((1, 0.0), (2, 0.05)):
+        out = tmp_path / f"set{files}"
+        command = [sys.executable, "-c", IMPORT, str(bag), str(out)]
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+        deadline = time.monotonic() + 60
+        while len(list(out.glob("data/*/*.parquet"))) < files and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        time.sleep(delay_s)
+        process.send_signal(signal.SIGKILL)
+        _, stderr = process.communicate(timeout=10)
+        assert process.returncode == -signal.SIGKILL, stderr.decode()[-2000:]
+        kept = json.loads((out / "meta/info.json").read_text())["total_episodes"]
+        assert 3 * (files - 1) <= kept < 15  # of 15 episodes, three in each file
+        import_dataset(bag, out, mapping(), resume=True, progress=False)
+        assert _same(out, tmp_path / "whole")
+
+
+def test_resume_with_another_mapping_or_source_is_refused(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=2))
+    import_dataset(bag, tmp_path / "set", mapping(), progress=False)
+    again = import_dataset(bag, tmp_path / "set", mapping(), resume=True, progress=False)
+    assert again.frames == 20
+    with pytest.raises(DatasetError, match="not empty"):
+        import_dataset(bag, tmp_path / "set", mapping(), progress=False)
+    action = {**CONFIG["actions"][0], "per_step": "mean"}
+    with pytest.raises(DatasetError, match="begun with another source or mapping"):
+        import_dataset(
+            bag, tmp_path / "set", mapping(actions=[action]), resume=True, progress=False
+        )
+    shutil.rmtree(bag)
+    record(bag, Scene(seconds=3))
+    with pytest.raises(DatasetError, match="begun with another source or mapping"):
+        import_dataset(bag, tmp_path / "set", mapping(), resume=True, progress=False)

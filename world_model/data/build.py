@@ -1,0 +1,174 @@
+"""Make one planned episode: read what it needs, decode, resize, resample. One episode in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as MappingType
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from world_model.data import align
+from world_model.data.images import fit_image
+from world_model.data.mapping import NS_PER_S, ActionSignal, Mapping, Signal
+from world_model.data.plan import PlannedEpisode
+from world_model.data.spec import DatasetError, Episode
+from world_model.data.streams import Recording, Stream
+from world_model.data.units import FACTORS
+
+Samples = tuple[NDArray[np.int64], NDArray[np.float64]]
+_ROTATION = ("orientation.x", "orientation.y", "orientation.z", "orientation.w")
+
+
+def build_episode(
+    mapping: Mapping,
+    recording: Recording,
+    streams: MappingType[str, Stream],
+    planned: PlannedEpisode,
+) -> Episode:
+    """Read and resample one episode.
+
+    Args:
+        mapping: what to take.
+        recording: where from.
+        streams: what its `index` gave.
+        planned: which frames.
+
+    Raises:
+        DatasetError: something cannot be decoded or is not finite; names topic and time.
+    """
+    length = len(planned)
+    wanted = {
+        camera: np.unique(streams[camera].ordinals[index])
+        for camera, index in planned.images.items()
+    }
+    ranges = {
+        key: _range(mapping, signal, streams[key], planned.stamps_ns)
+        for key, signal in mapping.signals().items()
+    }
+    for key, part in ranges.items():
+        wanted[key] = np.sort(streams[key].ordinals[part])
+    images = {
+        name: np.zeros((length, *camera.size, 3), np.uint8)
+        for name, camera in mapping.cameras.items()
+    }
+    numbers: dict[str, dict[int, NDArray[np.float64]]] = {key: {} for key in ranges}
+    frames_of = {
+        camera: _frames_of(streams[camera].ordinals[index])
+        for camera, index in planned.images.items()
+    }
+    for key, ordinal, value in recording.read(wanted):
+        if key in numbers:
+            if value is not None:
+                numbers[key][ordinal] = value
+        else:
+            assert value is not None  # an image is there or an error
+            fitted = fit_image(value, mapping.cameras[key].size, mapping.cameras[key].fit)
+            images[key][frames_of[key][ordinal]] = fitted
+    columns = {}
+    for key, signal in mapping.signals().items():
+        samples = _samples(signal, streams[key], ranges[key], numbers[key])
+        at = f"{recording.name}: {signal.topic}"
+        columns[key] = _resample(signal, samples, planned.stamps_ns, mapping.period_ns, at)
+    return Episode(
+        images=images,
+        proprio=_stack(mapping, "proprio", columns, length),
+        actions=_stack(mapping, "actions", columns, length),
+        evaluation=_stack(mapping, "evaluation", columns, length),
+        task=planned.task or recording.task or mapping.task,
+        stamps_ns=planned.stamps_ns,
+    )
+
+
+def _frames_of(ordinals: NDArray[np.int64]) -> dict[int, list[int]]:
+    """Which frames show each image."""
+    frames: dict[int, list[int]] = {}
+    for frame, ordinal in enumerate(ordinals.tolist()):
+        frames.setdefault(ordinal, []).append(frame)
+    return frames
+
+
+def _range(mapping: Mapping, signal: Signal, stream: Stream, frames: NDArray[np.int64]) -> slice:
+    """The part of a stream that the frames need: a little more at both ends."""
+    first, last = frames[0], frames[-1]
+    if isinstance(signal, ActionSignal):
+        last = last + mapping.period_ns
+    else:
+        margin_ns = round(signal.max_age_s * NS_PER_S)
+        first, last = first - margin_ns, last + margin_ns
+    begin = int(np.searchsorted(stream.stamps_ns, first, side="right")) - 1
+    end = int(np.searchsorted(stream.stamps_ns, last, side="left")) + 1
+    return slice(max(begin, 0), end)
+
+
+def _samples(
+    signal: Signal, stream: Stream, part: slice, numbers: MappingType[int, NDArray[np.float64]]
+) -> Samples:
+    """Stamps and values, in SI, of the messages that say something finite."""
+    rows = [
+        (stamp, numbers[ordinal])
+        for stamp, ordinal in zip(
+            stream.stamps_ns[part].tolist(), stream.ordinals[part].tolist(), strict=True
+        )
+        if ordinal in numbers
+    ]
+    stamps = np.array([stamp for stamp, _ in rows], dtype=np.int64)
+    values = np.array([row for _, row in rows]).reshape(len(rows), len(signal.paths))
+    finite = np.isfinite(values).all(axis=1)
+    return stamps[finite], values[finite] * FACTORS[signal.unit]
+
+
+def _resample(
+    signal: Signal, samples: Samples, frames: NDArray[np.int64], period_ns: int, name: str
+) -> NDArray[np.float64]:
+    """Values ``(T, F)`` for the frames ``(T,)``.
+
+    Raises:
+        DatasetError: messages that should have been there say nothing, or nothing finite.
+    """
+    stamps, values = samples
+    if isinstance(signal, ActionSignal):
+        if signal.silent == "zero":
+            assert signal.hold_s is not None  # checked by the mapping
+            stamps, values = align.with_silence(stamps, values, round(signal.hold_s * NS_PER_S))
+        if not len(stamps) or stamps[0] > frames[0]:
+            raise _nothing(name, frames[0])
+        if signal.per_step == "mean":
+            edges = np.append(frames, frames[-1] + period_ns)
+            return align.hold_mean(stamps, values, edges)
+        return align.hold(stamps, values, frames)
+    if not len(stamps):
+        raise _nothing(name, frames[0])
+    far = align.nearest(stamps, frames)[1] > round(signal.max_age_s * NS_PER_S)
+    if far.any():
+        raise _nothing(name, frames[np.argmax(far)])
+    result = align.interpolate(stamps, values, frames, signal.wrap)
+    if (rotation := _rotation_columns(signal)) is not None:
+        result[:, rotation] = align.interpolate_rotation(stamps, values[:, rotation], frames)
+    return result
+
+
+def _nothing(name: str, stamp_ns: int) -> DatasetError:
+    return DatasetError(
+        f"{name}: says nothing finite near {stamp_ns / NS_PER_S:.3f} s; leave the field out of the "
+        "mapping, or this part out of the recording"
+    )
+
+
+def _rotation_columns(signal: Signal) -> list[int] | None:
+    """Columns of a signal that are a quaternion, all four of it."""
+    paths = list(signal.paths.values())
+    columns = [i for i, path in enumerate(paths) if path.endswith(_ROTATION)]
+    return columns if len(columns) == len(_ROTATION) else None
+
+
+def _stack(
+    mapping: Mapping,
+    group: Literal["proprio", "actions", "evaluation"],
+    columns: MappingType[str, NDArray[np.float64]],
+    length: int,
+) -> NDArray[np.float32]:
+    """The columns of a group side by side: ``(T, F)`` float32."""
+    found = [columns[key] for key in mapping.signals() if key.startswith(f"{group}[")]
+    empty = np.zeros((length, 0), np.float32)
+    return np.concatenate(found, axis=1).astype(np.float32) if found else empty
