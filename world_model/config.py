@@ -92,6 +92,11 @@ class TrainConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     predictor: PredictorConfig = field(default_factory=PredictorConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    encoder_from: str = ""
+    """Folder of a run whose encoder is taken over; empty starts with a fresh one."""
+    freeze_encoder: bool = True
+    """Keep a taken-over encoder as it is and train a predictor alone (as V-JEPA 2-AC does): every
+    frame is encoded once, so that long rollouts and large batches cost little."""
     steps: int = 4000
     """Optimiser steps in all."""
     batch: int = 64
@@ -130,6 +135,11 @@ class TrainConfig:
             _require(value >= 0, f"{name} must not be negative", value)
         _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
         _require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
+
+    @property
+    def encoder_frozen(self) -> bool:
+        """Whether only the predictor is trained."""
+        return bool(self.encoder_from) and self.freeze_encoder
 
     @property
     def clip_length(self) -> int:

@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from world_model.bundle import CRITIC, BundleError, add_network
-from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
+from world_model.checkpoint import load_checkpoint, model_from_checkpoint
 from world_model.config import CriticConfig
 from world_model.data.cache import Cache, build_cache, split_episodes
 from world_model.export import ExportError, write_onnx
+from world_model.latents import encode_frames
 from world_model.predictor import MlpBlock
 from world_model.runtime import load_world_model
 
 _TOLERANCE = 1e-3
-_ENCODED_AT_ONCE = 256
 
 
 class Critic(nn.Module):
@@ -103,7 +103,8 @@ def train_critic(
         CheckpointError: ``run`` has no usable checkpoint.
         DatasetError: the data set cannot be read.
         BundleError: the bundle is damaged, or of another encoder.
-        ExportError: ``out`` exists, the cameras differ, or ONNX differs from torch.
+        TrainConfigError: the cameras differ.
+        ExportError: ``out`` exists, or ONNX differs from torch.
     """
     began = time.monotonic()
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
@@ -111,7 +112,7 @@ def train_critic(
         raise ExportError(f"{out}: exists already and is not empty; choose another --out")
     checkpoint = load_checkpoint(run)
     cache = build_cache(dataset, progress=progress)
-    latents = encode_frames(checkpoint, cache, progress)
+    latents = encode_frames(model_from_checkpoint(checkpoint), cache, progress)
     if bundle is not None:
         _check_encoder(bundle, cache, latents)
     fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
@@ -130,29 +131,6 @@ def train_critic(
     if bundle is not None:
         add_network(bundle, CRITIC, out / "critic.onnx", details)
     return CriticResult(out=out, bundle=bundle, **report, wall_s=time.monotonic() - began)
-
-
-@torch.no_grad()
-def encode_frames(checkpoint: Checkpoint, cache: Cache, progress: bool = True) -> Tensor:
-    """Every frame of a data set to its latent ``(T, N, D)``.
-
-    Raises:
-        ExportError: the data set has other cameras than the model.
-    """
-    model = model_from_checkpoint(checkpoint)
-    if dict(cache.spec.cameras) != model.cameras:
-        raise ExportError(
-            f"the data set has cameras {dict(cache.spec.cameras)}, the model was trained with "
-            f"{model.cameras}; record with the model's"
-        )
-    chunks = []
-    with tqdm(total=cache.frames, desc="encode", unit="frame", disable=not progress) as bar:
-        for first in range(0, cache.frames, _ENCODED_AT_ONCE):
-            part = slice(first, first + _ENCODED_AT_ONCE)
-            images = {n: torch.from_numpy(np.array(v[part])) for n, v in cache.images.items()}
-            chunks.append(model.encode(images))
-            bar.update(len(chunks[-1]))
-    return torch.cat(chunks)
 
 
 def fit_critic(

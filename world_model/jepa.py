@@ -35,11 +35,15 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Clips:
-    """A training batch as tensors: images ``(B, T, H, W, 3)`` uint8, proprio and actions in SI."""
+    """A training batch as tensors: images ``(B, T, H, W, 3)`` uint8, proprio and actions in SI.
+
+    With a frozen encoder it carries ``latents (B, T, N, D)`` in place of images.
+    """
 
     images: Mapping[str, Tensor]
     proprio: Tensor
     actions: Tensor
+    latents: Tensor | None = None
 
 
 class Jepa(nn.Module):
@@ -146,8 +150,11 @@ class Jepa(nn.Module):
         context, horizon = self.config.predictor.context, loss.rollout_steps
         length = context + horizon
         batch = clips.proprio.shape[0]
-        frames = {name: images[:, :length].flatten(0, 1) for name, images in clips.images.items()}
-        latents = self.encode(frames).unflatten(0, (batch, length))
+        if clips.latents is None:
+            frames = {n: images[:, :length].flatten(0, 1) for n, images in clips.images.items()}
+            latents = self.encode(frames).unflatten(0, (batch, length))
+        else:
+            latents = clips.latents[:, :length]
         proprio = self.standardize_proprio(clips.proprio[:, :length])
         actions = self.standardize_actions(clips.actions[:, : length - 1])
         predicted, readings = self.rollout(latents[:, :context], proprio[:, :context], actions)
@@ -156,6 +163,9 @@ class Jepa(nn.Module):
             "prediction": F.mse_loss(predicted, latents[:, context:]),
             "proprio": loss.proprio_weight * F.mse_loss(readings, proprio[:, context:]),
         }
+        if clips.latents is not None:  # nothing else depends on what is trained
+            terms["total"] = terms["prediction"] + terms["proprio"]
+            return terms
         for token in range(self.latent_shape[0]):
             z = latents[:, :, token].flatten(0, 1)
             if loss.regularizer == "sigreg":

@@ -32,6 +32,7 @@ from world_model.data.mixture import Mixture, open_mixture
 from world_model.data.spec import DatasetError
 from world_model.interrupt import HeldInterrupt
 from world_model.jepa import Clips, Jepa, Normalization
+from world_model.latents import adopt_encoder, encode_frames
 from world_model.probe import HORIZON, alarms, validate
 
 
@@ -120,8 +121,16 @@ def train(
     torch.manual_seed(config.seed)
     normalization = _normalization(mixture)
     model = Jepa(config, dict(cache.spec.cameras), normalization)
+    if config.encoder_from:
+        adopt_encoder(model, Path(config.encoder_from))
+    latents = None
+    if config.encoder_frozen:
+        model.encoder.requires_grad_(False)
+        latents = encode_frames(model, cache, progress)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        [p for p in model.parameters() if p.requires_grad],
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
     )
     step, history = 0, []
     if checkpoint is not None:
@@ -149,7 +158,7 @@ def train(
     with tensorboard as writer, bar, HeldInterrupt() as interrupt:
         while step < config.steps and not interrupt.requested:
             fetch_began = time.monotonic()
-            clips = draw_clips(mixture, starts, config, step)
+            clips = draw_clips(mixture, starts, config, step, latents)
             waited_s += time.monotonic() - fetch_began
             losses = _optimize(model, optimizer, clips, config, step)
             step += 1
@@ -189,11 +198,24 @@ def train(
 
 
 def draw_clips(
-    mixture: Mixture, starts: Sequence[NDArray[np.int64]], config: TrainConfig, step: int
+    mixture: Mixture,
+    starts: Sequence[NDArray[np.int64]],
+    config: TrainConfig,
+    step: int,
+    latents: Tensor | None = None,
 ) -> Clips:
-    """The batch of one step: a function of (seed, step) alone, so that a resumed run repeats it."""
+    """The batch of one step: a function of (seed, step) alone, so that a resumed run repeats it.
+
+    Where the ``latents (T, N, D)`` of all frames are given, they take the place of the images.
+    """
     rng = np.random.default_rng((config.seed, step))
-    batch = mixture.cache.clips(mixture.draw(starts, config.batch, rng), config.clip_length)
+    chosen = mixture.draw(starts, config.batch, rng)
+    if latents is not None:
+        frames = torch.from_numpy(chosen[:, None] + np.arange(config.clip_length))
+        numbers = dataclasses.replace(mixture.cache, images={}).clips(chosen, config.clip_length)
+        proprio, actions = torch.from_numpy(numbers.proprio), torch.from_numpy(numbers.actions)
+        return Clips({}, proprio, actions, latents[frames])
+    batch = mixture.cache.clips(chosen, config.clip_length)
     images = {name: _shift(values, config.shift_px, rng) for name, values in batch.images.items()}
     return Clips(
         images={name: torch.from_numpy(values) for name, values in images.items()},
@@ -236,6 +258,8 @@ def _optimize(
         group["lr"] = config.learning_rate * _schedule(config, step)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     model.train()
+    if config.encoder_frozen:
+        model.encoder.eval()
     terms: dict[str, Tensor] = model.energy(clips, generator)
     optimizer.zero_grad(set_to_none=True)
     terms["total"].backward()

@@ -1,0 +1,80 @@
+"""A predictor trained on the latents of another run's encoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from dots import SMALL
+
+import world_model.train as training
+from world_model.checkpoint import load_checkpoint
+from world_model.config import EncoderConfig, LossConfig, PredictorConfig, TrainConfigError
+from world_model.train import read_losses, train
+
+FROZEN = dataclasses.replace(
+    SMALL,
+    predictor=PredictorConfig(hidden=96, blocks=2, context=2),
+    loss=LossConfig(rollout_steps=6),
+    steps=150,
+    batch=64,
+)
+
+
+def test_a_predictor_learns_on_a_frozen_encoder(dots: Path, trained: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(FROZEN, encoder_from=str(trained))
+    train(dots, tmp_path / "run", config, progress=False)
+    before, after = load_checkpoint(trained), load_checkpoint(tmp_path / "run")
+    for name, value in before.model.items():
+        if name.startswith("encoder."):
+            assert torch.equal(value, after.model[name]), name
+    assert after.history[-1]["rollout_ratio"] < 0.6
+    assert set(read_losses(tmp_path / "run")[1]) == {"prediction", "proprio", "total"}
+
+
+def test_a_resumed_run_on_a_frozen_encoder_repeats_its_losses(
+    dots: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = dataclasses.replace(FROZEN, encoder_from=str(trained), steps=40)
+    train(dots, tmp_path / "whole", config, progress=False)
+    append = training._append_losses
+
+    def append_and_interrupt(out: Path, step: int, losses: dict[str, float]) -> None:
+        append(out, step, losses)
+        if step == 25:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(training, "_append_losses", append_and_interrupt)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert not train(dots, tmp_path / "cut", config, progress=False).finished
+    finally:
+        signal.signal(signal.SIGINT, before)
+    monkeypatch.undo()
+    assert train(dots, tmp_path / "cut", config, resume=True, progress=False).finished
+    assert read_losses(tmp_path / "cut") == read_losses(tmp_path / "whole")
+
+
+def test_a_taken_over_encoder_can_be_tuned_further(
+    dots: Path, trained: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(
+        SMALL, encoder_from=str(trained), freeze_encoder=False, steps=20, learning_rate=1e-4
+    )
+    train(dots, tmp_path / "run", config, progress=False)
+    name = "encoder.encoders.0.stages.0.weight"
+    before = load_checkpoint(trained).model[name]
+    after = load_checkpoint(tmp_path / "run").model[name]
+    assert not torch.equal(before, after)
+    assert torch.allclose(before, after, atol=0.05)  # it began there
+
+
+def test_an_encoder_of_another_shape_is_refused(dots: Path, trained: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(
+        SMALL, encoder_from=str(trained), encoder=EncoderConfig(width=16, latent_dim=16)
+    )
+    with pytest.raises(TrainConfigError, match=r"is not the one asked for.*--encoder"):
+        train(dots, tmp_path / "run", config, progress=False)
