@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from benchmarks.linear import linear_actor, linear_world
-from controller.actor import Actor, advance
+from controller.actor import Actor
 from controller.config import CostConfig, PlannerConfig
 from controller.costs import CostContext, build_cost
+from controller.imagination import advance
 from controller.optimizers import build_optimizer
 from controller.types import Goal, ModelState, Plan
 from foresee.commands import BUNDLES

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from controller.config import PlannerConfig
 from controller.costs import CostContext, TotalCost
+from controller.effort import affordable
+from controller.imagination import advance, imagine
 from controller.optimizers import Optimizer
 from controller.ranking import rank
 from controller.spline import interpolation_matrix, knot_steps
@@ -42,6 +44,7 @@ class _Best:
 class _Progress:
     """What a search in the making has found."""
 
+    horizon: int
     best: _Best | None = None
     effort: Effort = NO_EFFORT
     tried: int = 0
@@ -75,6 +78,7 @@ class Actor:
         self._size = len(model.spec.action_names)
         dt_s = model.spec.model_dt_s
         steps = knot_steps(config.horizon, config.knots, config.interpolation)
+        self._knot_steps = steps
         self._knot_times_s: NDArray[np.float64] = steps * np.float64(dt_s)
         self._duration_s = config.horizon * dt_s
         # The mean action over a step is the spline at its middle, knots being on step boundaries.
@@ -145,6 +149,7 @@ class Actor:
         sample_s = known_s
         if found.tried:
             measured_s = (now_ns - search_ns) / NS_PER_S / found.tried
+            measured_s *= self._config.horizon / found.horizon
             sample_s = max(measured_s, 0.8 * known_s + 0.2 * measured_s)
         return Plan(
             start_ns=state.stamp_ns,
@@ -199,7 +204,8 @@ class Actor:
         rng: np.random.Generator,
     ) -> _Progress:
         """Iterate until done or out of time."""
-        found = _Progress()
+        found = _Progress(asked.horizon)
+        moving = (self._knot_steps < asked.horizon).astype(np.float32)[:, None]
         optimizer = self._optimizer
         distribution = optimizer.start(mean, kept)
         longest_ns = 0
@@ -212,6 +218,8 @@ class Actor:
         while iteration < asked.iterations and in_time():
             count = optimizer.count(asked.samples, iteration)
             samples = optimizer.sample(distribution, rng, count)
+            if asked.horizon < self._config.horizon:
+                samples *= moving
             costs = self._judge(samples, context, found)
             distribution = optimizer.update(distribution, samples, costs)
             iteration += 1
@@ -220,8 +228,8 @@ class Actor:
         # The last update has a mean that nobody has tried; it is often the best of all.
         last = iteration > 0 and asked.mean_tried and in_time()
         if last:
-            self._judge(distribution.mean[None], context, found)
-        found.effort = Effort(asked.samples, iteration, last)
+            self._judge((distribution.mean * moving)[None], context, found)
+        found.effort = Effort(asked.samples, iteration, last, asked.horizon)
         found.elites = optimizer.carried(distribution)
         return found
 
@@ -232,7 +240,8 @@ class Actor:
         if not self._knots_are_actions:
             rows = samples.reshape(count, -1) @ self._to_actions
             actions = rows.reshape(count, -1, self._size)
-        judgement = self._cost(self._model.rollout(context.state, actions), actions, context)
+        rollouts = imagine(self._model, context.state, actions, found.horizon)
+        judgement = self._cost(rollouts, actions, context)
         ranking = rank(judgement)
         found.tried += count
         found.quarantined += ranking.quarantined
@@ -296,49 +305,3 @@ def _check(plan: Plan | None, start_ns: int) -> tuple[Begin, Plan | None]:
     if not plan.intact or not np.isfinite(plan.knots).all():
         return Begin.DAMAGED, None
     return Begin.WARM, plan
-
-
-def affordable(
-    config: PlannerConfig, deadline_ns: int | None, now_ns: int, sample_s: float
-) -> Effort:
-    """How much to search so that it ends in time: all of it, fewer samples, fewer iterations.
-
-    Args:
-        config: ``samples`` and ``iterations`` are the most, ``min_samples`` the fewest samples
-            before iterations are given up; without ``adapt`` it is always the most.
-        deadline_ns: of `time.monotonic_ns`; ``None`` for none.
-        now_ns: of `time.monotonic_ns`.
-        sample_s: time per candidate as measured; 0 when unknown.
-    """
-    most = Effort(config.samples, config.iterations, True)
-    if not config.adapt or deadline_ns is None or sample_s <= 0.0:
-        return most
-    # A tenth stays free: an iteration that does not fit any more would be time lost.
-    total = 0.9 * (deadline_ns - now_ns) / NS_PER_S / sample_s
-    samples = int(total / config.iterations)
-    if samples >= config.min_samples:
-        return most._replace(samples=min(samples, config.samples))
-    iterations = max(int(total / config.min_samples), 1)
-    return Effort(config.min_samples, iterations, True)
-
-
-def advance(model: WorldModel, state: ModelState, actions: Array) -> ModelState:
-    """The state that the model expects after some actions.
-
-    Args:
-        model: imagines.
-        state: where to start.
-        actions: ``(M, A)`` SI, M at least 1.
-
-    Returns:
-        The state M steps later; not finite where the prediction is not.
-    """
-    rollouts = model.rollout(state, actions[None])
-    size = len(state.latents)
-    elapsed_ns = round(len(actions) * model.spec.model_dt_s * NS_PER_S)
-    return ModelState(
-        latents=np.concatenate([state.latents, rollouts.latents[0]])[-size:],
-        proprio=np.concatenate([state.proprio, rollouts.proprio[0]])[-size:],
-        actions=np.concatenate([state.actions, actions])[len(actions) :],
-        stamp_ns=state.stamp_ns + elapsed_ns,
-    )

@@ -36,9 +36,9 @@ class PlannerConfig:
         interpolation: how the spline reads between knots, ``hold`` or ``linear``.
         samples: B, candidates per iteration, at least 4.
         iterations: rounds of sample, imagine, update, at least 1.
-        adapt: with a deadline, take fewer samples and then fewer iterations, as far as the plan
-            before says that all of them would come too late. The deadline holds without it too,
-            but then only iterations are given up.
+        adapt: with a deadline, take fewer samples, then fewer iterations and then a shorter
+            horizon, as far as the plan before says that all of it would come too late. The
+            deadline holds without it too, but then only iterations are given up.
         min_samples: adapt: iterations are given up rather than having fewer samples, 4 to
             ``samples``.
         std: std of the noise at the start, in halves of the action range, above 0.

@@ -164,11 +164,13 @@ class Effort(NamedTuple):
         samples: candidates of the first iteration; an optimiser may draw fewer later.
         iterations: done.
         mean_tried: True when the mean of the last update was tried as a candidate too.
+        horizon: steps imagined; candidates rest after them.
     """
 
     samples: int = 0
     iterations: int = 0
     mean_tried: bool = False
+    horizon: int = 0
 
 
 NO_EFFORT = Effort()

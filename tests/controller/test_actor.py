@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.actor import Actor, advance
+from controller.actor import Actor
 from controller.config import CostConfig, PlannerConfig
 from controller.costs import build_cost
+from controller.imagination import advance
 from controller.optimizers import build_optimizer
 from controller.types import Goal, Plan, PlanStatus
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from controller.actor import Actor, affordable
+from controller.actor import Actor
 from controller.config import CostConfig, PlannerConfig
 from controller.costs import Judgement, build_cost
+from controller.effort import affordable
 from controller.optimizers import build_optimizer
 from controller.types import Begin, Effort, Goal, Plan, PlanStatus
 
@@ -111,24 +112,49 @@ def test_the_effort_of_a_plan_gives_it_again(model):
     np.testing.assert_array_equal(again.knots, cut.knots)
 
 
-ADAPT = PlannerConfig(samples=300, iterations=4, adapt=True, min_samples=60)
+ADAPT = PlannerConfig(samples=300, iterations=4, horizon=12, knots=4, adapt=True, min_samples=60)
 
 
 @pytest.mark.parametrize(
     ("left_s", "sample_s", "expected"),
     [
-        (0.1, 0.0, (300, 4)),  # nothing known yet
-        (0.1, 1e-5, (300, 4)),  # 0.09 s / 10 us = 9000 candidates: all of them
-        (0.1, 8e-5, (281, 4)),  # 1125 candidates in 4 iterations
-        (0.1, 5e-4, (60, 3)),  # 180 candidates: not less than 60 at a time
-        (0.1, 1e-1, (60, 1)),  # never less than one iteration
-        (None, 1e-1, (300, 4)),
+        (0.1, 0.0, (300, 4, 12)),  # nothing known yet
+        (0.1, 1e-5, (300, 4, 12)),  # 0.09 s / 10 us = 9000 candidates: all of them
+        (0.1, 8e-5, (281, 4, 12)),  # 1125 candidates in 4 iterations
+        (0.1, 5e-4, (60, 3, 12)),  # 180 candidates: not less than 60 at a time
+        (0.1, 2e-3, (60, 1, 9)),  # 45 candidates: 60 of 9 steps instead of 12
+        (0.1, 2.2e-3, (60, 1, 6)),  # 8.2 steps: the third knot begins after 6
+        (0.1, 1e-1, (60, 1, 3)),  # never less than one knot
+        (-0.1, 1e-1, (60, 1, 3)),
+        (None, 1e-1, (300, 4, 12)),
     ],
 )
 def test_what_is_affordable(left_s, sample_s, expected):
+    samples, iterations, horizon = expected
     deadline_ns = None if left_s is None else 5 + round(left_s * 1e9)
-    assert affordable(ADAPT, deadline_ns, 5, sample_s) == Effort(*expected, True)
-    assert affordable(replace(ADAPT, adapt=False), deadline_ns, 5, sample_s)[:2] == (300, 4)
+    asked = affordable(ADAPT, deadline_ns, 5, sample_s)
+    assert asked == Effort(samples, iterations, True, horizon)
+    all_of_it = affordable(replace(ADAPT, adapt=False), deadline_ns, 5, sample_s)
+    assert all_of_it == Effort(300, 4, True, 12)
+    one_knot = replace(ADAPT, knots=1)
+    assert affordable(one_knot, deadline_ns, 5, 1e-1).horizon == 12
+
+
+@pytest.mark.parametrize("interpolation", ["hold", "linear"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_short_horizon_is_a_plan_that_rests_afterwards(model, method, interpolation):
+    planner = replace(PLANNER, method=method, knots=3, interpolation=interpolation)
+    actor = build(model, planner)
+    horizon = {"hold": 4, "linear": 3}[interpolation]  # where the last knot begins
+    plan = search(actor, model, effort=Effort(128, 6, True, horizon))
+    assert {actions.shape[1] for _, actions in model.calls} == {horizon}
+    assert plan.usable
+    assert plan.knots[:-1].any()
+    assert not plan.knots[2 if interpolation == "hold" else 1 :][-1].any()
+    # what it costs is what the whole horizon costs when imagined to its end
+    other = build(model, replace(planner, method="cem"))
+    whole = search(other, model, candidates=plan.knots[None], effort=Effort(4, 1, False, 6))
+    assert whole.cost <= plan.cost * 1.0001
 
 
 def test_a_slow_model_gets_fewer_samples_and_all_iterations(model):
@@ -148,6 +174,7 @@ def test_a_slow_model_gets_fewer_samples_and_all_iterations(model):
         late_ns = time.monotonic_ns() - deadline_ns
         assert late_ns < 40_000_000
     assert plan.effort.iterations >= 4
+    assert plan.effort.horizon == 6
     assert 16 <= plan.effort.samples < 100
     assert 2e-4 < plan.sample_s < 2e-3
 

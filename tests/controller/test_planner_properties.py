@@ -107,7 +107,7 @@ def test_every_plan_is_bounded_sealed_and_repeatable(case, seed, elapsed, candid
         assert (made.knots <= model.spec.action_high).all()
         assert made.intact
         assert made.status in (PlanStatus.OK, PlanStatus.NO_FINITE_ROLLOUT)
-        assert made.effort == (planner.samples, planner.iterations, True)
+        assert made.effort == (planner.samples, planner.iterations, True, planner.horizon)
         for stamp_ns in np.linspace(made.start_ns - 5, made.end_ns + 5, 9).astype(int):
             action = made.action_at(int(stamp_ns))
             assert (action >= model.spec.action_low).all()
