@@ -6,7 +6,7 @@ A rollout network of the shape of the shipped Reach bundle (fresh weights: the t
 on them), 12 steps, 4 knots of 3 actions. Backpropagation is measured in torch, forward and backward
 of the same rollout; what an exported vector-Jacobian product would take in ONNX Runtime is
 estimated as its time for the rollout times torch's ratio of forward and backward to forward. One
-thread, everything within one round in turn; medians of CPU time, so that what else runs counts less.
+thread, everything within one round in turn; medians of CPU time: what else runs counts less then.
 """
 
 from __future__ import annotations
