@@ -23,6 +23,9 @@ EXTRAS = {
     "dev": ["pytest", "pytest-timeout", "coverage", "hypothesis", "ruff", "mypy"],
 }
 EXTRAS["all"] = [requirement for name in EXTRAS for requirement in EXTRAS[name]]
+# Peers to be measured against. Not in "all": their own requirements would change torch, so they are
+# installed without them (pip install --no-deps -r benchmarks/peers.txt).
+EXTRAS["bench"] = ["pytorch-mppi==0.9.1", "stable-worldmodel==0.1.1", "loguru"]
 
 setup(
     name="foresee",

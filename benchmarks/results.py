@@ -4,7 +4,7 @@
     python -m benchmarks.results --only reach    # one part; the page is made of all JSON there is
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
-each with the shipped bundles).
+each with the shipped bundles). What `python -m benchmarks.planning` measured is put in as well.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import tyro
+
+from benchmarks import planning_page
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -58,6 +60,9 @@ def main() -> int:
         for name in COMMANDS
         if (path := job.folder / f"{name}.json").is_file()
     }
+    planning = job.folder / "planning.json"
+    if planning.is_file():
+        found["planning"] = json.loads(planning.read_text())
     PAGE.write_text(page(found))
     print(f"wrote {PAGE.relative_to(ROOT)} from {', '.join(found)}")
     return 0
@@ -77,6 +82,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     for name, title in (("demo", "The demo in real time"), ("scratch", "From scratch")):
         if name in found:
             parts.append(_demo(title, COMMANDS[name], found[name]))
+    if "planning" in found:
+        parts.append(planning_page.section(found["planning"]))
     return "\n".join(parts)
 
 

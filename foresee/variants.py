@@ -121,8 +121,8 @@ def add_variants(
             if verdict.accepted:
                 job = Evaluation(env_id, trial, agent, episodes, provider="cpu", floors=False)
                 if fp32_rate is None:
-                    fp32_rate = evaluate(job)["success_rate"]
-                rate = evaluate(replace(job, variant=name))["success_rate"]
+                    fp32_rate = _success_rate(job)
+                rate = _success_rate(replace(job, variant=name))
                 verdict = judge_success(verdict, fp32_rate, rate, episodes)
         verdicts[name] = verdict
         if verdict.accepted:
@@ -214,6 +214,13 @@ def held_out_searches(model: OnnxWorldModel, mixture: Mixture, agent: AgentConfi
         wanted = [ask for ask in listener.heard if len(ask[1]) > agent.planner.elites]
         searches.append(Search(wanted[0][0], goal, [actions for _, actions in wanted]))
     return searches
+
+
+def _success_rate(job: Evaluation) -> float:
+    summary = evaluate(job)
+    if not summary["finished"]:
+        raise KeyboardInterrupt  # half an evaluation is no reason to accept anything
+    return summary["success_rate"]
 
 
 def _elites(rollouts: Rollouts, goal: Array, count: int) -> set[int]:

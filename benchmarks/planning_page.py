@@ -1,0 +1,120 @@
+"""The section of docs/results.md that `python -m benchmarks.planning` fills."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Rows = list[dict[str, Any]]
+
+
+def section(found: dict[str, Any]) -> str:
+    """In Markdown, of the parts there are."""
+    step = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found["peer_step_ms"].items())
+    lines = [
+        "## Planning, side by side\n",
+        "`pip install --no-deps -r benchmarks/peers.txt`, then `python -m benchmarks.planning`: "
+        "pytorch_mppi 0.9.1 and stable-worldmodel 0.1.1 (swm) with their own code, this project's "
+        "actor, and one world model (the shipped Reach-v0), each on one thread, in turns. Times "
+        "are CPU times of the planning thread unless said otherwise: the machine was shared, its "
+        "load is given with each table. Ratios are medians over rounds, each against foresee in "
+        "fp32 in the same round; quartiles in brackets.\n",
+        f"The peers' model is {found['peers_use']}, the fastest there (a step of 300 samples: "
+        f"{step}).\n",
+    ]
+    for part, write in (
+        ("overhead", _overhead),
+        ("budget", _budget),
+        ("time", _time),
+        ("deadlines", _deadlines),
+    ):
+        if part in found:
+            lines += write(found[part]["rows"])
+            load = f"{found[part]['load_before']} before, {found[part]['load_after']} after"
+            lines.append(f"\nLoad average {load}; {found['cpu_count']} cores.\n")
+    return "\n".join(lines)
+
+
+def _spread(of: dict[str, float], digits: int) -> str:
+    return f"{of['p50']:.{digits}f} ({of['p25']:.{digits}f} – {of['p75']:.{digits}f})"
+
+
+def _overhead(rows: Rows) -> list[str]:
+    lines = [
+        "### What a planner adds\n",
+        "A plan of four iterations with a model and a cost that do nothing, a decision at every "
+        "step; for one iteration.\n",
+        "| samples × steps | planner | µs | × foresee |",
+        "|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row['shape']} | {row['name']} | {_spread(row['us'], 0)} | "
+            f"{row['times_foresee']:.2f} |"
+        )
+    return lines
+
+
+def _budget(rows: Rows) -> list[str]:
+    lines = [
+        "### Equal samples, steps and iterations\n",
+        "300 samples × 12 steps × 4 iterations. The last column counts the predictor's matrix "
+        "products alone, against a 1024³ product in fp32 measured in the same run.\n",
+        "| planner | ms a plan | × foresee fp32 | GFLOP/s | of the fp32 peak |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        if "plan_cpu_ms" in row:
+            lines.append(
+                f"| {row['name']} | {_spread(row['plan_cpu_ms'], 1)} | "
+                f"{_spread(row['times_foresee_fp32'], 2)} | {row['gflop_s']:.0f} | "
+                f"{row['of_peak']:.0%} |"
+            )
+        else:
+            lines.append(f"| {row['name']} | | | {row['gflop_s']:.0f} | 100% |")
+    return lines
+
+
+def _time(rows: Rows) -> list[str]:
+    lines = [
+        "### Equal time for each plan, in closed loop\n",
+        "Reach-v0, every planner with as many samples as fill the time on one idle core (CPU time; "
+        "the world waits, so the load of the machine changes nothing). The cost is the mean "
+        "distance to the goal over the episode, judged by the simulator; the interval is a "
+        "bootstrap of its mean over episodes. Success interval: Wilson.\n",
+        "| time | planner | samples × iterations | plan p50 | success | 95 % | n | cost | 95 % |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        setting, (low, high), (less, more) = (
+            row["setting"],
+            row["success_ci95"],
+            row["cost_ci95_cm"],
+        )
+        lines.append(
+            f"| {row['budget_ms']:.0f} ms | {row['name']} | "
+            f"{setting['samples']} × {setting['iterations']} | "
+            f"{row['plan_cpu_ms']['p50']:.1f} ms | {row['success_rate']:.0%} | "
+            f"{low:.0%} – {high:.0%} | {row['n']} | {row['cost_cm']:.2f} cm | "
+            f"{less:.2f} – {more:.2f} |"
+        )
+    return lines
+
+
+def _deadlines(rows: Rows) -> list[str]:
+    lines = [
+        "### Deadlines\n",
+        "An agent at 10 Hz with a deadline of 80 ms wall time, encoder included, first with the "
+        "machine as it is, then with a busy process for every core. A miss is handled when the "
+        "plan that comes is within the limits, or says that it is none and the robot rests.\n",
+        "| machine | plans | missed | share | 95 % | handled | not usable | p50 | p99 | max |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        low, high = row["ci95"]
+        ms = row["plan_ms"]
+        lines.append(
+            f"| {row['name']} | {row['n']} | {row['misses']} | {row['miss_share']:.2%} | "
+            f"{low:.2%} – {high:.2%} | {row['misses_handled']} | {row['unusable']} | "
+            f"{ms['p50']:.0f} ms | {ms['p99']:.0f} ms | {ms['max']:.0f} ms |"
+        )
+    return lines
