@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.linear import linear_actor, linear_world
 from controller.actor import Actor
-from controller.config import CostConfig, PlannerConfig
+from controller.config import AgentConfig, PlannerConfig
 from controller.costs import CostContext, build_cost
 from controller.imagination import advance
 from controller.optimizers import build_optimizer
@@ -76,29 +76,34 @@ def linear_problems() -> tuple[PlannerConfig, list[Problem]]:
     return planner, problems
 
 
-def reach_problems(count: int, seed: int) -> tuple[PlannerConfig, list[Problem]]:
-    """Starts and goals of Reach-v0 as the shipped bundle sees them, and the shipped settings.
+def imagined_problems(
+    name: str, config: AgentConfig, count: int, seed: int
+) -> tuple[PlannerConfig, list[Problem]]:
+    """Starts and goals of a task as its shipped bundle sees them, and the settings.
 
     The least cost is the best of two long searches, CEM's and gradient descent's.
 
     Args:
-        count: of them.
+        name: "Reach-v0" or "Push-v0".
+        config: the shipped settings for it.
+        count: of problems.
         seed: of the first scene.
     """
-    model = load_world_model(BUNDLES / "Reach-v0")
-    planner, low, high = PlannerConfig(), model.spec.action_low, model.spec.action_high
-    total = build_cost(CostConfig(), planner.horizon, low, high)
+    model = load_world_model(BUNDLES / name)
+    planner, low, high = config.planner, model.spec.action_low, model.spec.action_high
+    total = build_cost(config.cost, planner.horizon, low, high)
     nothing = np.zeros((1, planner.horizon, len(low)), np.float32)
 
     def actor(settings: PlannerConfig) -> Actor:
         return Actor(model, settings, build_optimizer(settings, low, high), total)
 
+    block = 2 * planner.knots * len(low) + 1
     long = (
         replace(planner, samples=500, elites=50, iterations=12),
-        replace(planner, method="gradient", samples=150, iterations=40),
+        replace(planner, method="gradient", samples=6 * block, iterations=40),
     )
     problems = []
-    for before, goal in _scenes(model, count, seed):
+    for before, goal in _scenes(model, name, count, seed):
         plans = [search(actor(settings), before, goal, 0) for settings in long]
         first = min(plans, key=lambda plan: plan.cost)
         state = advance(model, before, first.action_at(first.start_ns)[None])
@@ -110,9 +115,11 @@ def reach_problems(count: int, seed: int) -> tuple[PlannerConfig, list[Problem]]
     return planner, problems
 
 
-def _scenes(model: OnnxWorldModel, count: int, seed: int) -> Iterator[tuple[ModelState, Goal]]:
+def _scenes(
+    model: OnnxWorldModel, name: str, count: int, seed: int
+) -> Iterator[tuple[ModelState, Goal]]:
     spec = model.spec
-    world = make_world("foresee/Reach-v0")
+    world = make_world(f"foresee/{name}")
     try:
         for i in range(count):
             obs, _ = world.reset(seed=seed + i)

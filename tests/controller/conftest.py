@@ -88,3 +88,24 @@ def model() -> PointModel:
 @pytest.fixture
 def make_model() -> type[PointModel]:
     return PointModel
+
+
+class Clock:
+    """Stands still but for what is slept: a busy machine then proves nothing and breaks nothing."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    """The actor's clock, in the hands of the test."""
+    made = Clock()
+    monkeypatch.setattr("controller.actor.time", made)
+    return made
