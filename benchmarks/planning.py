@@ -38,6 +38,7 @@ from benchmarks.planning_peers import (
 )
 from controller.types import Goal, ModelState
 from foresee.commands import REACH, shipped_bundle
+from world_model.bundle import open_bundle
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("overhead", "budget", "time", "deadlines")
@@ -121,6 +122,7 @@ def main() -> int:
         }
         found |= {"peer_step_ms": step_ms, "peers_use": models.torch.fastest}
         found |= {"cpu_count": os.cpu_count(), "bundle": path.name}
+        found["variants"] = open_bundle(path).manifest.get("variants", {})
         job.out.parent.mkdir(parents=True, exist_ok=True)
         job.out.write_text(json.dumps(found, indent=1) + "\n")
         print(f"\n{part} (load {load:.1f})")

@@ -31,7 +31,32 @@ def section(found: dict[str, Any]) -> str:
             lines += write(found[part]["rows"])
             load = f"{found[part]['load_before']} before, {found[part]['load_after']} after"
             lines.append(f"\nLoad average {load}; {found['cpu_count']} cores.\n")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_variants(found["variants"])])
+
+
+def _variants(variants: dict[str, dict[str, Any]]) -> list[str]:
+    lines = [
+        "### Precisions tried\n",
+        "By `foresee export --variants`, on held-out states: the share of fp32's elites that a "
+        "variant picks too, over whole searches (at least 95 %), and success on the same seeds (at "
+        "most 2 points less).\n",
+        "| variant | accepted | elites | × faster | success | fp32 | n | why not |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, verdict in variants.items():
+        values = [
+            "–" if verdict[key] is None else form.format(verdict[key])
+            for key, form in (
+                ("elite_overlap", "{:.1%}"),
+                ("speedup", "{:.2f}"),
+                ("success_rate", "{:.0%}"),
+                ("fp32_success_rate", "{:.0%}"),
+            )
+        ]
+        accepted = "yes" if verdict["accepted"] else "no"
+        cells = [name, accepted, *values, str(verdict["episodes"]), verdict["reason"]]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _spread(of: dict[str, float], digits: int) -> str:

@@ -10,8 +10,9 @@ A step is the predictor of `world_model.predictor`, rearranged without changing 
   after it, its own takes it in);
 - the residual is added by the matrix product that makes it.
 
-A ``Scan`` runs the step over the horizon, so that one graph serves any number of samples and steps.
-Unrolled it is 3 % faster and fit for one horizon only (`python -m benchmarks.inference`).
+A ``Scan`` runs the step over the horizon, so that one graph serves any number of samples and steps;
+unrolled it would be fit for one horizon only. `python -m benchmarks.inference` holds it against
+calls of the predictor step by step.
 """
 
 from __future__ import annotations
