@@ -98,6 +98,16 @@ class Agent:
         self._actor = Actor(model, config.planner, optimizer, cost)
         self.state = self.initial_state(config.seed)
 
+    @property
+    def model(self) -> WorldModel:
+        """What it plans with."""
+        return self._model
+
+    @property
+    def config(self) -> AgentConfig:
+        """Its settings."""
+        return self._config
+
     def initial_state(self, seed: int) -> AgentState:
         """The state before the first observation, without a goal.
 

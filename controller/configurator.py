@@ -14,7 +14,7 @@ from controller.agent import Agent
 from controller.config import AgentConfig
 from controller.episodic import EpisodicMemory
 from controller.goals import Course, GoalConfig, Waypoint
-from controller.perception import encode_goal
+from controller.perception import check_images, encode_goal
 from controller.settings import load_settings
 from controller.types import WorldModel
 
@@ -55,8 +55,43 @@ class Resources:
     load_images: Callable[[GoalConfig, WorldModel], Images]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A task that is loaded and checked and has only to be begun.
+
+    Attributes:
+        task: what to do.
+        bundle: folder of its model.
+        agent: with nothing seen and no goal yet.
+        images: those of each goal; ``None`` for the view when its turn comes.
+    """
+
+    task: TaskConfig
+    bundle: str
+    agent: Agent
+    images: tuple[Images | None, ...]
+
+    def begin(self) -> Agent:
+        """The agent with its goals encoded. To be called by the thread that calls the model.
+
+        Raises:
+            ObservationError: a goal gives a latent that is not finite.
+        """
+        waypoints = []
+        for config, images in zip(self.task.goals, self.images, strict=True):
+            goal = None
+            if images is not None:
+                goal = encode_goal(self.agent.model, images, config.source)
+            waypoints.append(
+                Waypoint(goal, config.reached_distance, config.dwell_s, config.timeout_s)
+            )
+        if waypoints:
+            self.agent.set_course(Course(tuple(waypoints)))
+        return self.agent
+
+
 class Configurator:
-    """Makes agents for tasks. One thread at a time may call it."""
+    """Makes agents for tasks. One thread at a time may call it; it never runs a model in use."""
 
     def __init__(self, resources: Resources, bundle: str) -> None:
         """Begin with nothing loaded.
@@ -70,14 +105,14 @@ class Configurator:
         self._loaded: tuple[str, WorldModel] | None = None
         self._memory: tuple[tuple[str, str], EpisodicMemory] | None = None
 
-    def configure(self, task: TaskConfig) -> Agent:
-        """An agent for a task, with its goals set.
+    def prepare(self, task: TaskConfig, check: Callable[[Agent], None] | None = None) -> Prepared:
+        """Load and check everything that a task needs, so that nothing is left that may fail.
 
-        The model and the memory in use are kept where the task asks for the same; everything is
-        loaded, checked and run once here, so that nothing can fail when the agent takes over.
+        The model and the memory in use are kept where the task asks for the same.
 
         Args:
             task: what to do.
+            check: raises when the agent does not fit whoever asks for it.
 
         Raises:
             ConfigError: a setting, a goal or the memory cannot be used.
@@ -89,21 +124,18 @@ class Configurator:
             model = self._loaded[1]
         else:
             model = self._resources.load_model(bundle)
-        memory = self._open_memory(task.agent, model, bundle)
-        agent = Agent(model, task.agent, memory)
-        waypoints = []
-        for config in task.goals:
-            goal = None
-            if not config.camera:
-                images = self._resources.load_images(config, model)
-                goal = encode_goal(model, images, config.source)
-            waypoints.append(
-                Waypoint(goal, config.reached_distance, config.dwell_s, config.timeout_s)
-            )
-        if waypoints:
-            agent.set_course(Course(tuple(waypoints)))
+        images: list[Images | None] = []
+        for goal in task.goals:
+            seen = None if goal.camera else self._resources.load_images(goal, model)
+            if seen is not None:
+                check_images(seen, model.spec)
+            images.append(seen)
+        trial = Agent(model, task.agent)  # what is wrong shows before anything changes
+        if check is not None:
+            check(trial)
+        agent = Agent(model, task.agent, self._open_memory(task.agent, model, bundle))
         self._loaded, self._bundle = (bundle, model), bundle
-        return agent
+        return Prepared(task, bundle, agent, tuple(images))
 
     def close(self) -> None:
         """Close the memory."""

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ class EpisodicMemory:
         self._kind = kind
         self._header = header
         self._per_segment = max(capacity // 2, 1)
+        self._busy = threading.Lock()  # closed by one thread while another still remembers
         self._lock: int | None = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         self._file: int | None = None
         self._in_file = 0
@@ -136,19 +138,20 @@ class EpisodicMemory:
         Raises:
             OSError: it cannot be written.
         """
-        if self._lock is None:
-            return
         record = np.zeros(1, self._kind)
         record["run"], record["stamp_ns"] = self._run, moment.stamp_ns
         record["latent"], record["proprio"] = moment.latent, moment.proprio
         record["action"] = moment.action
         record["checksum"] = _checksum(record[0])
-        if self._file is None or self._in_file >= self._per_segment:
-            self._next_segment()
-        self._write(record.tobytes())
-        self._in_file += 1
-        self._moments[self._count] = record[0]
-        self._count += 1
+        with self._busy:
+            if self._lock is None:
+                return
+            if self._file is None or self._in_file >= self._per_segment:
+                self._next_segment()
+            self._write(record.tobytes())
+            self._in_file += 1
+            self._moments[self._count] = record[0]
+            self._count += 1
 
     def nearest(self, latent: Array, count: int) -> NDArray[np.intp]:
         """Indices of the moments nearest to a latent ``(N, D)``, nearest first."""
@@ -220,12 +223,13 @@ class EpisodicMemory:
 
     def close(self) -> None:
         """Let go of the files."""
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        with self._busy:
+            if self._file is not None:
+                os.close(self._file)
+                self._file = None
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def _distance(self, part: slice, latent: Array) -> Array:
         latents = self._moments["latent"][part]

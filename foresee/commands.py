@@ -16,10 +16,12 @@ from typing import Annotated, Any
 import tyro
 
 from controller.config import AgentConfig, load_agent_config
+from controller.configurator import TaskConfig, load_task
 from foresee.critic_commands import TrainCritic
 from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
 from foresee.export_command import Export
+from foresee.replay_commands import Replay
 from world_model.config import TrainConfig
 from world_model.runtime import FULL_PRECISION, Provider
 
@@ -48,6 +50,10 @@ def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
     if not data:
         raise UsageError("no data set is given; name its folder with --data")
     return data
+
+
+def _task(task: Path | None, agent: Path | None) -> TaskConfig:
+    return TaskConfig(agent=_agent_config(agent)) if task is None else load_task(task)
 
 
 def _agent_config(path: Path | None) -> AgentConfig:
@@ -142,6 +148,10 @@ class Run:
     """Model; by default the one shipped for the environment."""
     agent: Path | None = None
     """YAML file of the controller's settings (see config/agent.yaml)."""
+    task: Path | None = None
+    """YAML file of a task: settings, model and goals (see config/task.yaml)."""
+    log: Path | None = None
+    """New file for the inputs of every plan (MCAP), for `foresee replay`; --ros always has one."""
     goals: int = 3
     """Goals to reach, one after the other."""
     ros: bool = False
@@ -162,7 +172,11 @@ class Run:
     def run(self) -> dict[str, Any]:
         """Act."""
         if self.out is not None and not self.ros:
-            raise UsageError("--out is for --ros; without it nothing is recorded")
+            raise UsageError("--out is for --ros; without it --log records the plans")
+        if self.log is not None and self.ros:
+            raise UsageError("--log is for a run without --ros, which logs its plans in --out")
+        if self.task is not None and self.agent is not None:
+            raise UsageError("--task has the agent's settings in it; leave --agent away")
         bundle = self.bundle or shipped_bundle(self.env)
         if self.ros:
             from foresee.graph_run import GraphRun, run_graph
@@ -171,6 +185,7 @@ class Run:
                 env_id=self.env,
                 bundle=bundle,
                 agent=self.agent,
+                task=self.task,
                 goals=self.goals,
                 seed=self.seed,
                 image_size=self.image_size,
@@ -184,12 +199,13 @@ class Run:
         return run(
             self.env,
             bundle,
-            _agent_config(self.agent),
+            _task(self.task, self.agent),
             self.goals,
             self.seed,
             self.image_size,
             self.provider,
             self.variant,
+            self.log,
         )
 
     def say(self, summary: dict[str, Any]) -> None:
@@ -345,7 +361,7 @@ class Info:
         print("\n".join(lines_of(summary)))
 
 
-Command = Collect | Train | TrainCritic | Export | Run | Eval | Demo | Info
+Command = Collect | Train | TrainCritic | Export | Run | Eval | Demo | Info | Replay
 COMMANDS: dict[str, Callable[..., Any]] = {
     "collect": Collect,
     "train": Train,
@@ -355,6 +371,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "eval": Eval,
     "demo": Demo,
     "info": Info,
+    "replay": Replay,
     "data": Data,
 }
 # Commands that have sub-commands of their own: `foresee data export`.

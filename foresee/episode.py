@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.agent import Agent
+from controller.goals import Course
 from controller.types import Plan
 from foresee.worlds import CAMERA, core_of, observation_of
 from sim.policies import scripted_action, straight_line_action
@@ -63,6 +64,7 @@ def run_episode(
     agent: Agent,
     seed: int,
     watch: Callable[[Step], None] | None = None,
+    course: Course | None = None,
 ) -> EpisodeResult:
     """Give the agent the goal image of ``seed`` and let it act until the episode ends.
 
@@ -74,13 +76,17 @@ def run_episode(
             effect at once (``latency_steps`` 0), because the world waits.
         seed: of the world and of the search.
         watch: called after every step.
+        course: goals to pursue instead of the goal image of ``seed``.
 
     Raises:
         ObservationError: an observation is not what the bundle expects.
     """
     obs, info = world.reset(seed=seed)
     agent.reset(seed)
-    agent.set_goal({CAMERA: obs["goal_image"]})
+    if course is None:
+        agent.set_goal({CAMERA: obs["goal_image"]})
+    else:
+        agent.set_course(course)
     start_distance_m = float(info["distance_m"])
     dt_s = core_of(world).control_dt_s
     plan_ms: list[float] = []

@@ -87,6 +87,11 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
     if job.episodes < 1:
         raise UsageError(f"--episodes must be at least 1, got {job.episodes}")
     check_seed(job.seed)
+    if job.agent.memory.folder is not None:
+        raise UsageError(
+            "an evaluation keeps no memory: its episodes must not know each other; "
+            "leave memory out of the agent's settings"
+        )
     began = time.monotonic()
     # Whatever the user got wrong shows here, in one process, before the workers start.
     bundle = open_bundle(job.bundle)

@@ -37,6 +37,8 @@ class GraphRun:
         env_id: the world.
         bundle: folder of the model.
         agent: YAML file of the controller's settings, or None for the defaults.
+        task: YAML file of a task with settings and model, instead of ``agent``; its goals give way
+            to the goal images of the run.
         goals: goal images, one after the other; the world is not reset in between.
         seed: goal i is the one of the world's seed ``seed + i``.
         image_size: side of the square camera image in pixels.
@@ -55,6 +57,7 @@ class GraphRun:
     provider: Provider = "auto"
     variant: str = FULL_PRECISION
     out: Path | None = None
+    task: Path | None = None
     seconds_per_goal: float = 6.0
 
 
@@ -110,6 +113,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
         job.bundle,
         sim=SimParameters(env_id=job.env_id, seed=job.seed, image_size=job.image_size),
         agent_config=job.agent,
+        task=job.task,
         provider=job.provider,
         variant=job.variant,
     )

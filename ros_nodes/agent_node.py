@@ -4,7 +4,8 @@ Two threads: the executor's fills latest-value buffers, the planning one waits f
 runs `controller.agent.Agent` on it, inside calls that release the interpreter.
 
 Subscribes: per camera of the bundle ``<camera>/image_raw`` and the latched ``<camera>/goal_image``;
-``joint_states``, ``tool_pose``; ``servo_node/delta_twist_cmds`` for what was really applied.
+``joint_states``, ``tool_pose``; ``servo_node/delta_twist_cmds`` for what was really applied;
+``task`` (String, latched): a task file to change to while it runs.
 Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
 ``/diagnostics`` (1 Hz).
 """
@@ -26,11 +27,14 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from controller.agent import Agent
 from controller.config import AgentConfig, load_agent_config
+from controller.configurator import Configurator, Prepared, TaskConfig, load_task
 from controller.memory import AppliedCommand
+from controller.record import PlanRecord
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.convert import (
@@ -42,8 +46,11 @@ from ros_nodes.convert import (
 )
 from ros_nodes.latest_images import ImageSet, LatestImages
 from ros_nodes.params import AgentParameters, declare_parameters
+from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.process import run_node
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
+from ros_nodes.resources import resources
+from ros_nodes.task_switch import TaskSwitch
 from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 _COMMANDS_KEPT = 1000
@@ -64,7 +71,9 @@ class AgentNode(LifecycleNode):
         self._problem = ""  # why configuring failed
         self._model: OnnxWorldModel | None = None
         self._agent: Agent | None = None
-        self._config = AgentConfig()
+        self._task = ""
+        self._switch: TaskSwitch | None = None
+        self._log: PlanLog | None = None
         self._axes: list[int] = []
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
@@ -100,6 +109,7 @@ class AgentNode(LifecycleNode):
         """End planning; the last thing sent is a plan that says stop."""
         if self._thread is not None:
             self.trigger_deactivate()
+        self._close()
 
     # Lifecycle
 
@@ -132,6 +142,7 @@ class AgentNode(LifecycleNode):
         for subscription in self._subscribed:
             self.destroy_subscription(subscription)
         self._subscribed = []
+        self._close()
         self._model = self._agent = None
         self._applied.clear()
         return super().on_cleanup(state)
@@ -145,26 +156,98 @@ class AgentNode(LifecycleNode):
         given = self._given
         if not given.bundle:
             raise ValueError("parameter bundle: name the folder of a world model bundle")
-        config = AgentConfig()
-        if given.agent_config:
-            config = load_agent_config(Path(given.agent_config))
-        # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
-        config = replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
-        model = load_world_model(
-            Path(given.bundle), cast(Provider, given.provider), given.threads, given.variant
-        )
+        task = TaskConfig()
+        if given.task:
+            task = load_task(Path(given.task))
+        elif given.agent_config:
+            task = TaskConfig(agent=load_agent_config(Path(given.agent_config)))
+        configurator = Configurator(resources(self._load_model), given.bundle)
+        self._switch = TaskSwitch(configurator, self._adjusted, self._check, self._refuse)
+        try:
+            prepared = configurator.prepare(self._switch.adjusted(task))
+            if given.plan_log and self._log is None:
+                self._log = PlanLog(Path(given.plan_log))
+            self._agent = None
+            self._begin(prepared)
+        except Exception:
+            self._close()
+            raise
+        assert self._model is not None
+        model = self._model
         self._axes = list(action_axes(model.spec.action_names))
         self._latest = LatestImages(model.spec.cameras, self._max_skew_ns)
-        self._agent = Agent(model, config)
-        self._config = config
-        self._model = model
         cameras = ", ".join(f"{c} {h}x{w}" for c, (h, w) in model.spec.cameras.items())
-        self.get_logger().info(f"{given.bundle} on {model.provider}; cameras: {cameras}")
+        self.get_logger().info(f"{prepared.bundle} on {model.provider}; cameras: {cameras}")
+
+    def _load_model(self, bundle: str) -> OnnxWorldModel:
+        given = self._given
+        provider = cast(Provider, given.provider)
+        return load_world_model(Path(bundle), provider, given.threads, given.variant)
+
+    def _adjusted(self, config: AgentConfig) -> AgentConfig:
+        # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
+        given = self._given
+        return replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
+
+    def _check(self, agent: Agent) -> None:
+        """Refuse a task whose model needs other topics or other commands."""
+        assert self._model is not None
+        ours, asked = self._model.spec, agent.model.spec
+        for what, now, then in (
+            ("cameras", dict(ours.cameras), dict(asked.cameras)),
+            ("actions", tuple(ours.action_names), tuple(asked.action_names)),
+        ):
+            if now != then:
+                raise ValueError(f"its model has {what} {then}, this graph {now}")
+
+    def _refuse(self, reason: str) -> None:
+        self.get_logger().error(f"not changed: {reason}")
+
+    def _begin(self, prepared: Prepared) -> None:
+        """Let the agent of a task take over; by the thread that plans, or before there is one."""
+        agent = prepared.begin()
+        if self._agent is not None:
+            agent.take_over(self._agent)
+        assert isinstance(agent.model, OnnxWorldModel)
+        self._agent, self._model, self._task = agent, agent.model, prepared.task.name
+        if prepared.task.goals:
+            self._goal_stamp_ns = 0  # no goal image of the topic is pursued
+        if self._log is not None:
+            given = self._given
+            self._log.setup(
+                setup_of(
+                    agent.config,
+                    prepared.bundle,
+                    agent.model.provider,
+                    given.variant,
+                    given.threads,
+                )
+            )
+            agent.log = self._write_log
+
+    def _write_log(self, record: PlanRecord) -> None:
+        assert self._log is not None
+        try:
+            self._log.write(record)
+        except OSError as error:  # a full disk must not stop the robot
+            self._warn(f"plans are not logged any more: {error.strerror}")
+            if self._agent is not None:
+                self._agent.log = None
+
+    def _close(self) -> None:
+        """End the thread that prepares tasks; finish the log."""
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     def _subscribe(self) -> None:
         assert self._model is not None
         # Readings before images: of what arrives together, the executor serves the first first.
         self._subscribed = [
+            self.create_subscription(String, "task", self._on_task, qos.LATCHED),
             self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR),
             self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
             self.create_subscription(
@@ -200,6 +283,10 @@ class AgentNode(LifecycleNode):
 
     # Executor thread
 
+    def _on_task(self, message: String) -> None:
+        if self._switch is not None:
+            self._switch.request(Path(message.data))
+
     def _on_joints(self, message: JointState) -> None:
         self._joints.add(stamp_to_ns(message.header.stamp), message)
 
@@ -228,6 +315,7 @@ class AgentNode(LifecycleNode):
     def _plan_forever(self) -> None:
         while (arrived := self._latest.wait()) is not None:
             frames, goal = arrived
+            self._change_task()
             if goal is not None:
                 self._set_goal(goal)
             try:
@@ -237,6 +325,17 @@ class AgentNode(LifecycleNode):
             except Exception as error:  # a failing model must stop the robot, not the thread
                 reason = f"{type(error).__name__}: {error}"
                 self._no_plan(frames.stamp_ns, "MODEL_FAILED", reason)
+
+    def _change_task(self) -> None:
+        assert self._switch is not None
+        prepared = self._switch.take()
+        if prepared is None:
+            return
+        try:
+            self._begin(prepared)
+            self.get_logger().info(f"task {self._task!r}")
+        except Exception as error:
+            self._refuse(f"task {prepared.task.name}: {error}")
 
     def _set_goal(self, goal: ImageSet) -> None:
         assert self._agent is not None
@@ -254,8 +353,8 @@ class AgentNode(LifecycleNode):
         stamp_ns = frames.stamp_ns
         if agent.state.frames and stamp_ns < agent.state.frames[-1].stamp_ns:
             self._warn("the clock of the frames went back: memory is emptied, the goal kept")
-            fresh = agent.initial_state(self._config.seed)
-            agent.state = replace(fresh, goal=agent.state.goal)
+            fresh = agent.initial_state(agent.config.seed)
+            agent.state = replace(fresh, goal=agent.state.goal, course=agent.state.course)
             self._applied.clear()
         proprio = assemble_proprio(
             spec.proprio_names,
@@ -277,6 +376,8 @@ class AgentNode(LifecycleNode):
         self._status = plan.status.value
         values: dict[str, object] = {
             "status": self._status,
+            "task": self._task,
+            "goal": _goal_of(self._agent),
             "frame_stamp_ns": stamp_ns,
             "goal_stamp_ns": self._goal_stamp_ns,
             "plan_ms": 1e3 * plan.plan_s,
@@ -302,6 +403,8 @@ class AgentNode(LifecycleNode):
         now_ns = self.get_clock().now().nanoseconds
         values = {
             "status": status,
+            "task": self._task,
+            "goal": _goal_of(self._agent),
             "frame_stamp_ns": stamp_ns,
             "goal_stamp_ns": self._goal_stamp_ns,
             "reason": reason,
@@ -338,6 +441,15 @@ def _answer_wrong_transitions(node: LifecycleNode) -> None:
             return response
 
     service.callback = answer  # type: ignore[assignment]
+
+
+def _goal_of(agent: Agent | None) -> str:
+    """Where it goes, in words, with its number when there are several."""
+    if agent is None or agent.state.goal is None:
+        return "none"
+    course = agent.state.course
+    number = "" if course is None else f"{course.index + 1}/{len(course.waypoints)} "
+    return f"{number}{agent.state.goal.source}"
 
 
 def _level(status: str) -> bytes:

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -24,9 +25,10 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 
+from controller.configurator import load_task
 from ros_nodes import qos
 from ros_nodes.convert import (
     array_to_image,
@@ -54,6 +56,8 @@ class PlanReport:
         goal_stamp_ns: stamp of the goal it pursues, as `GraphClient.set_goal` returned it; 0: none.
         values: numbers such as ``plan_ms``, ``latency_ms`` (capture of the frame to plan sent),
             ``cost``, ``cost.<term>``, ``iterations``.
+        task: name of the task in force; empty without one.
+        goal: the goal in force, in words.
     """
 
     status: str
@@ -61,6 +65,8 @@ class PlanReport:
     frame_stamp_ns: int
     goal_stamp_ns: int
     values: Mapping[str, float]
+    task: str = ""
+    goal: str = ""
 
     @property
     def usable(self) -> bool:
@@ -105,6 +111,7 @@ class GraphClient:
             TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
         )
         node.create_subscription(Image, f"{camera}/image_raw", self._on_frame, qos.SENSOR)
+        self._tasks: Publisher = node.create_publisher(String, "task", qos.LATCHED)
         self._arm = node.create_client(SetBool, "command_node/arm")
         self._reset = node.create_client(Trigger, "sim_node/reset")
         self._set_parameters = node.create_client(SetParameters, "sim_node/set_parameters")
@@ -156,6 +163,28 @@ class GraphClient:
         response = _call(self._reset, Trigger.Request(), Trigger.Response, timeout_s)
         if not response.success:
             raise GraphError(f"sim_node: {response.message}")
+
+    def set_task(self, path: Path, timeout_s: float = 10.0) -> None:
+        """Let the agent change to a task file.
+
+        Args:
+            path: of a task with a name of its own, or whose file name is not that of the task in
+                force.
+            timeout_s: patience until a plan is made for it.
+
+        Raises:
+            ConfigError: the file cannot be used.
+            GraphError: it was not taken up; the agent's log says why.
+        """
+        name = load_task(path).name
+        self._tasks.publish(String(data=str(path.resolve())))
+        deadline_s = time.monotonic() + timeout_s
+        with self._arrived:
+            while not (self._reports and self._reports[-1].task == name):
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0:
+                    raise GraphError(f"task not taken up within {timeout_s:g} s: {path}")
+                self._arrived.wait(left_s)
 
     def set_goal(self, image: NDArray[np.uint8], timeout_s: float = 5.0) -> int:
         """Give the agent a goal image and wait for its first plan towards it.
@@ -247,6 +276,8 @@ class GraphClient:
             frame_stamp_ns=int(texts["frame_stamp_ns"]),
             goal_stamp_ns=int(texts["goal_stamp_ns"]),
             values={key: number for key, number in numbers.items() if number is not None},
+            task=texts.get("task", ""),
+            goal=texts.get("goal", ""),
         )
         with self._arrived:
             self._reports.append(report)

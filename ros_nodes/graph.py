@@ -243,6 +243,7 @@ def sim_graph(
     sim: SimParameters | None = None,
     command: CommandParameters | None = None,
     agent_config: Path | None = None,
+    task: Path | None = None,
     provider: str = "auto",
     variant: str = "fp32",
     threads: int = 1,
@@ -257,10 +258,11 @@ def sim_graph(
         sim: the world; the defaults are Reach.
         command: limits; the defaults fit the simulated Panda.
         agent_config: YAML file of the agent; ``None`` for the defaults.
+        task: YAML file of a task to begin with, instead of ``agent_config``.
         provider: where the model runs: "auto", "tensorrt", "cuda" or "cpu".
         variant: precision of the rollouts, "fp32" or one that the bundle has.
         threads: CPU threads of the model.
-        record: whether to record a bag.
+        record: whether to record a bag, and the plans' inputs in ``plans.mcap``.
         domain_id: ROS domain; ``None`` for a random free one.
     """
     nodes = [
@@ -270,6 +272,8 @@ def sim_graph(
             AgentParameters(
                 bundle=str(bundle.resolve()),
                 agent_config="" if agent_config is None else str(agent_config.resolve()),
+                task="" if task is None else str(task.resolve()),
+                plan_log=str((run_dir / "plans.mcap").resolve()) if record else "",
                 provider=provider,
                 variant=variant,
                 threads=threads,

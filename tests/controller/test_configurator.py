@@ -72,7 +72,7 @@ def test_a_task_file_configures_everything(tmp_path, configurator, files, model)
     assert task.name == "reach"
     assert task.goals[0].image == str(tmp_path / "goal.png")
     assert task.agent.planner.horizon == 6
-    agent = configurator.configure(task)
+    agent = configurator.prepare(task).begin()
     assert files.loaded == ["first"]
     assert [point.reached_distance for point in agent.state.course.waypoints] == [0.001, None]
     place, plan = run(agent, model, 15)
@@ -86,14 +86,14 @@ def test_a_task_file_configures_everything(tmp_path, configurator, files, model)
 
 def test_the_next_task_goes_on_where_the_robot_is(configurator, files, model):
     goal = GoalConfig(image="goal.png")
-    first = configurator.configure(TaskConfig("one", goals=(goal,), agent=QUICK))
+    first = configurator.prepare(TaskConfig("one", goals=(goal,), agent=QUICK)).begin()
     place, before = run(first, model)
     # Other costs, horizon and knots; no goals: the goal in force stays.
     planner = PlannerConfig(horizon=8, knots=4, samples=32, elites=4, iterations=1)
     cost = CostConfig(action_weight=0.0)
-    second = configurator.configure(
+    second = configurator.prepare(
         TaskConfig("two", agent=AgentConfig(planner, cost, deadline_s=None))
-    )
+    ).begin()
     second.take_over(first)
     assert files.loaded == ["first"]  # the same model is not loaded again
     assert second.state.goal is not None
@@ -109,38 +109,42 @@ def test_another_model_forgets_what_the_first_saw_and_keeps_what_was_commanded(
     configurator, files, model
 ):
     goal = GoalConfig(image="goal.png")
-    first = configurator.configure(TaskConfig(goals=(goal,), agent=QUICK))
+    first = configurator.prepare(TaskConfig(goals=(goal,), agent=QUICK)).begin()
     place, _ = run(first, model)
-    second = configurator.configure(TaskConfig(bundle="second", goals=(goal,), agent=QUICK))
+    second = configurator.prepare(TaskConfig(bundle="second", goals=(goal,), agent=QUICK)).begin()
     second.take_over(first)
     assert files.loaded == ["first", "second"]
     assert second.state.frames == ()
     assert len(second.state.commands.stamps_ns) > 0
     assert second.step(model.observe(place, 3 * STEP_NS)).begin.value == "WARM"
-    third = configurator.configure(TaskConfig(agent=QUICK))
+    third = configurator.prepare(TaskConfig(agent=QUICK)).begin()
     assert third.state.goal is None
     assert files.loaded == ["first", "second"]  # what is named by none is what is in use
 
 
 def test_a_robot_of_other_actions_is_refused(configurator):
-    first = configurator.configure(TaskConfig(agent=QUICK))
-    other = configurator.configure(TaskConfig(bundle="arm", agent=QUICK))
+    first = configurator.prepare(TaskConfig(agent=QUICK)).begin()
+    other = configurator.prepare(TaskConfig(bundle="arm", agent=QUICK)).begin()
     with pytest.raises(ConfigError, match=r"actions are a, b, the robot is being .* tool\.vx"):
         other.take_over(first)
 
 
 def test_a_task_that_fails_leaves_the_one_before_as_it_was(configurator, files, model):
     goal = GoalConfig(image="goal.png")
-    first = configurator.configure(TaskConfig(goals=(goal,), agent=QUICK))
+    first = configurator.prepare(TaskConfig(goals=(goal,), agent=QUICK)).begin()
     with pytest.raises(ValueError, match="its hash differs"):
-        configurator.configure(TaskConfig(bundle="broken", agent=QUICK))
+        configurator.prepare(TaskConfig(bundle="broken", agent=QUICK)).begin()
     with pytest.raises(ObservationError, match="2x2x3"):
-        configurator.configure(TaskConfig(goals=(GoalConfig(image="small.png"),), agent=QUICK))
+        configurator.prepare(
+            TaskConfig(goals=(GoalConfig(image="small.png"),), agent=QUICK)
+        ).begin()
     with pytest.raises(ConfigError, match="no critic"):
-        configurator.configure(TaskConfig(agent=AgentConfig(cost=CostConfig(critic_weight=1.0))))
+        configurator.prepare(
+            TaskConfig(agent=AgentConfig(cost=CostConfig(critic_weight=1.0)))
+        ).begin()
     _, plan = run(first, model)
     assert plan.usable
-    configurator.configure(TaskConfig(agent=QUICK))
+    configurator.prepare(TaskConfig(agent=QUICK)).begin()
     assert files.loaded == ["first"]
 
 
@@ -151,11 +155,11 @@ def test_a_memory_is_opened_once_and_by_the_weights_of_the_model(tmp_path, confi
         path.write_text(f"agent: {memory}".replace("None", "null"))
         return load_task(path)
 
-    first = configurator.configure(task("a"))
+    first = configurator.prepare(task("a")).begin()
     run(first, model)
-    again = configurator.configure(task("a"))  # a second opening would be refused
+    again = configurator.prepare(task("a")).begin()  # a second opening would be refused
     assert again._memory is first._memory
-    configurator.configure(task("b"))
+    configurator.prepare(task("b")).begin()
     configurator.close()
     configurator.close()
     assert len(list((tmp_path / "a").iterdir())) == len(list((tmp_path / "b").iterdir())) == 1
@@ -178,3 +182,14 @@ def test_a_wrong_task_is_one_clear_line(tmp_path, text, said):
         load_task(path)
     assert "\n" not in str(error.value)
     assert str(path) in str(error.value)
+
+
+def test_what_does_not_fit_the_caller_changes_nothing(configurator, files):
+    configurator.prepare(TaskConfig(agent=QUICK))
+
+    def refuse(agent):
+        raise ValueError(f"other actions: {agent.model.spec.action_names[0]}")
+
+    with pytest.raises(ValueError, match="other actions: a"):
+        configurator.prepare(TaskConfig(bundle="arm", agent=QUICK), refuse)
+    assert configurator.prepare(TaskConfig(agent=QUICK)).bundle == "first"
