@@ -103,7 +103,7 @@ def imagined_problems(
         replace(planner, method="gradient", samples=6 * block, iterations=40),
     )
     problems = []
-    for before, goal in _scenes(model, name, count, seed):
+    for before, goal in scenes(model, name, count, seed):
         plans = [search(actor(settings), before, goal, 0) for settings in long]
         first = min(plans, key=lambda plan: plan.cost)
         state = advance(model, before, first.action_at(first.start_ns)[None])
@@ -115,9 +115,10 @@ def imagined_problems(
     return planner, problems
 
 
-def _scenes(
+def scenes(
     model: OnnxWorldModel, name: str, count: int, seed: int
 ) -> Iterator[tuple[ModelState, Goal]]:
+    """Where episodes begin, standing still, and their goals, as the model sees them."""
     spec = model.spec
     world = make_world(f"foresee/{name}")
     try:
