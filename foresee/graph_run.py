@@ -16,6 +16,7 @@ from foresee.errors import UsageError
 from foresee.statistics import percentiles
 from foresee.worlds import CAMERA, check_fit, check_seed, core_of, make_world
 from ros_nodes.client import GraphClient
+from ros_nodes.convert import action_axes
 from ros_nodes.graph import Graph, GraphError, sim_graph
 from ros_nodes.params import SimParameters
 from world_model.bundle import ModelSpec
@@ -151,7 +152,14 @@ def check_request(job: GraphRun) -> None:
         raise UsageError(f"--goals must be at least 1, got {job.goals}")
     check_seed(job.seed)
     choose_providers(job.provider)
-    make_world(job.env_id, job.image_size).close()
+    world = make_world(job.env_id, job.image_size)
+    world.close()
+    try:
+        action_axes(core_of(world).action_names)
+    except ValueError as error:
+        raise UsageError(
+            f"{job.env_id}: {error}, which is all that the nodes carry; run it without --ros"
+        ) from error
     if job.agent is not None:
         load_agent_config(job.agent)
     if job.out is not None and (job.out / "bag").exists():

@@ -38,7 +38,7 @@ from ros_nodes.convert import (
 from ros_nodes.params import SimParameters, declare_parameters
 from ros_nodes.process import run_node
 from sim.camera import CameraSpec, named_camera
-from sim.envs.table import TableEnv
+from sim.envs.base import WorldEnv
 
 # After a pause of the whole machine the world does not race to catch up.
 _MAX_ADVANCE_S = 0.1
@@ -61,14 +61,16 @@ class SimNode(Node):
         except gymnasium.error.Error as error:
             raise ValueError(f"parameter env_id: {error}") from error
         core = env.unwrapped
-        if not isinstance(core, TableEnv):
+        assert isinstance(core, WorldEnv)
+        try:
+            self._axes = list(action_axes(core.action_names))
+        except ValueError as error:
             env.close()
             raise ValueError(
-                f"parameter env_id: {given.env_id} has no arm commanded by tool velocity, which is "
-                "all that these topics can carry; it runs in one process: foresee run, foresee eval"
-            )
+                f"parameter env_id: {given.env_id}: {error}, which is all that these topics carry; "
+                "it runs in one process: foresee run, foresee eval"
+            ) from error
         self._env = core
-        self._axes = list(action_axes(self._env.action_names))
         names = [n for n in self._env.proprio_names if n.endswith(".position")]
         self._joint_names = [n.removesuffix(".position") for n in names]
         index = {name: i for i, name in enumerate(self._env.proprio_names)}

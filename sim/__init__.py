@@ -21,6 +21,7 @@ _ENVIRONMENTS = {
     "foresee/Push-v0": ("sim.envs.push:PushEnv", 50),
     "foresee/TwoRooms-v0": ("sim.envs.rooms:TwoRoomsEnv", 50),
     "foresee/PushT-v0": ("sim.envs.pusht:PushTEnv", 100),
+    "foresee/PickPlace-v0": ("sim.envs.pick:PickPlaceEnv", 100),
 }
 ENV_IDS = tuple(_ENVIRONMENTS)
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sim.assets import ARM_LINKS, TOOL_LINK, panda_urdf
 from sim.bullet import BulletClient
+from sim.gripper import Gripper
 
 Array = NDArray[np.float64]
 
@@ -21,6 +22,7 @@ _POINTING_DOWN = (1.0, 0.0, 0.0, 0.0)  # quaternion x, y, z, w of the tool in th
 _DAMPING = 0.01  # of the least squares: bounds joint speeds near singular postures
 _ROTATION_GAIN_HZ = 8.0
 _POSTURE_GAIN_HZ = 5.0
+_GIVE_WAY_M_S = 0.05
 _WALL_GAIN_HZ = 10.0  # the speed towards a wall is at most this times the distance to it
 
 
@@ -52,12 +54,13 @@ class Panda:
     Args:
         bullet: the physics world to live in.
         box: where the tool may go; it slows down in front of the walls and stops at them.
+        gripper: whether it has two fingers instead of the stick; the tool is then where they grasp.
     """
 
-    def __init__(self, bullet: BulletClient, box: Box) -> None:
+    def __init__(self, bullet: BulletClient, box: Box, gripper: bool = False) -> None:
         self._bullet = bullet
         self.box = box
-        self.body: int = bullet.loadURDF(str(panda_urdf()), useFixedBase=True)
+        self.body: int = bullet.loadURDF(str(panda_urdf(gripper)), useFixedBase=True)
         self._joints: list[int] = []
         self.links: dict[str, int] = {ARM_LINKS[0]: -1}
         for index in range(bullet.getNumJoints(self.body)):
@@ -69,14 +72,23 @@ class Panda:
         self._command_m_s = np.zeros(3)
         self._low = np.array(box.low)
         self._high = np.array(box.high)
+        self.gripper = Gripper(bullet, self.body, self.links) if gripper else None
+        self._moving_joints = len(self._joints) + (2 if gripper else 0)
         self._set_posture(HOME_RAD)
 
     def set_tool_velocity(self, velocity_m_s: Sequence[float] | Array) -> None:
         """The velocity ``(3,)`` in m/s, world frame, to keep from now on."""
         self._command_m_s = np.array(velocity_m_s, np.float64)
 
-    def control(self) -> None:
-        """Turn the commanded tool velocity into joint motor targets; call it at 60–120 Hz."""
+    def control(self, dt_s: float, give_way: bool = False) -> None:
+        """Turn the commanded tool velocity into joint motor targets; call it at 60–120 Hz.
+
+        Args:
+            dt_s: time to the next call.
+            give_way: go up whatever is commanded, as an arm does that feels too large a force.
+        """
+        if self.gripper is not None:
+            self.gripper.control(dt_s)
         joints, _ = self.joint_states()
         position, orientation = self._tool_pose()
         velocity = np.clip(
@@ -84,6 +96,8 @@ class Panda:
             _WALL_GAIN_HZ * (self._low - position),
             _WALL_GAIN_HZ * (self._high - position),
         )
+        if give_way:
+            velocity[2] = max(velocity[2], _GIVE_WAY_M_S)
         speeds = self._joint_speeds(joints, orientation, velocity)
         self._bullet.setJointMotorControlArray(
             self.body,
@@ -134,11 +148,13 @@ class Panda:
         task = np.concatenate(
             [velocity_m_s, np.multiply(turn[:3], sign * _ROTATION_GAIN_HZ)], dtype=np.float64
         )
-        zeros = [0.0] * 7
+        zeros = [0.0] * self._moving_joints
+        # Where the fingers are does not matter to the tool.
+        positions = [*joints.tolist(), *zeros[7:]]
         linear, angular = self._bullet.calculateJacobian(
-            self.body, self._tool, [0.0, 0.0, 0.0], joints.tolist(), zeros, zeros
+            self.body, self._tool, [0.0, 0.0, 0.0], positions, zeros, zeros
         )
-        jacobian = np.array(linear + angular)
+        jacobian = np.array(linear + angular)[:, :7]
         left, gains, right = np.linalg.svd(jacobian)
         tracking = right[:6].T @ (gains / (gains**2 + _DAMPING**2) * (left.T @ task))
         free = right[6]  # the one motion of the joints that does not move the tool

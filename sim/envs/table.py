@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.assets import FINGER_JOINTS
 from sim.camera import TABLE_CAMERAS
 from sim.envs.base import Truth, WorldEnv
+from sim.gripper import MAX_SPEED_M_S as MAX_FINGER_SPEED_M_S
 from sim.randomization import Randomization
 from sim.robot import JOINT_NAMES, Box
 from sim.world import BlockShape, World
@@ -21,6 +23,8 @@ PROPRIO_NAMES = (
     *(f"{name}.velocity" for name in JOINT_NAMES),
     *(f"tool.{axis}" for axis in "xyz"),
 )
+GRIPPER_PROPRIO_NAMES = tuple(f"{FINGER_JOINTS[0]}.{what}" for what in ("position", "velocity"))
+GRIPPER_ACTION = "gripper.v"
 _VELOCITIES = ("tool.vx", "tool.vy", "tool.vz")
 
 
@@ -36,6 +40,8 @@ class TableEnv(WorldEnv):
         camera: name of a camera in `sim.camera.TABLE_CAMERAS`.
         randomization: see `WorldEnv`.
         render_mode: None or "rgb_array".
+        gripper: whether the arm has fingers; the last number of an action is then the speed at
+            which each of them opens, and the readings end with position and velocity of one.
 
     Raises:
         ValueError: no such camera, size or randomization.
@@ -57,26 +63,36 @@ class TableEnv(WorldEnv):
         camera: str,
         randomization: Randomization | Mapping[str, Any] | None,
         render_mode: str | None,
+        gripper: bool = False,
     ) -> None:
         self.box = box
         self._axes = [_VELOCITIES.index(name) for name in action_names]
+        limits = [max_speed_m_s] * len(action_names)
+        if gripper:
+            action_names = (*action_names, GRIPPER_ACTION)
+            limits.append(MAX_FINGER_SPEED_M_S)
+            self.proprio_names = (*PROPRIO_NAMES, *GRIPPER_PROPRIO_NAMES)
         super().__init__(
             action_names=action_names,
-            action_limits=[max_speed_m_s] * len(action_names),
+            action_limits=limits,
             image_size=image_size,
             camera=camera,
             randomization=randomization,
             render_mode=render_mode,
         )
-        self._world = World(box, block)
+        self._world = World(box, block, gripper)
 
     def proprio(self) -> NDArray[np.float32]:
-        """The readings ``(17,)`` of `proprio_names`: rad, rad/s, m. Cheap: renders nothing."""
+        """The readings of `proprio_names`: rad, rad/s, m, m/s. Cheap: renders nothing."""
         positions, velocities = self._world.robot.joint_states()
         tool = self._world.robot.tool_position()
-        return np.concatenate([positions, velocities, tool]).astype(np.float32)
+        gripper = self._world.robot.gripper
+        fingers = () if gripper is None else gripper.state()
+        return np.concatenate([positions, velocities, tool, fingers]).astype(np.float32)
 
     def _command(self, action: NDArray[np.float64]) -> None:
         velocity = np.zeros(3)
-        velocity[self._axes] = action
+        velocity[self._axes] = action[: len(self._axes)]
         self._world.robot.set_tool_velocity(velocity)
+        if self._world.robot.gripper is not None:
+            self._world.robot.gripper.set_speed(float(action[-1]))

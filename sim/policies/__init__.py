@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sim import scripted
 from sim.exploration import Explorer
-from sim.policies import pusht, rooms
+from sim.policies import pick, pusht, rooms
 
 Action = NDArray[np.float32]
 Policy = Callable[[Mapping[str, Any]], Action]
@@ -21,11 +21,13 @@ _SCRIPTED: dict[str, Policy] = {
     "foresee/Push-v0": scripted.push_to_goal,
     "foresee/TwoRooms-v0": rooms.through_door,
     "foresee/PushT-v0": pusht.push_to_goal,
+    "foresee/PickPlace-v0": pick.pick_to_goal,
 }
 _STRAIGHT: dict[str, Policy] = {"foresee/TwoRooms-v0": rooms.straight}
 _EXPLORERS: dict[str, type[Explorer]] = {
     "foresee/TwoRooms-v0": rooms.RoomsExplorer,
     "foresee/PushT-v0": pusht.TeeExplorer,
+    "foresee/PickPlace-v0": pick.PickExplorer,
 }
 
 

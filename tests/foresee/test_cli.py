@@ -72,6 +72,7 @@ def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) 
         (["train", "--data", "x", "--out", "y", "--encoder.width", "3"], "multiple of 8, got 3"),
         (["run", "--goals", "three"], "--goals: invalid literal"),
         (["run", "--out", "x"], "--out is for --ros"),
+        (["demo", "--scratch", "--env", "foresee/TwoRooms-v0"], "not a tool velocity"),
         (["demo", "--scratch", "--bundle", "x"], "leave --bundle away"),
         (["collect", "--out", "x", "--image-size", "50"], "multiple of 16"),
     ],

@@ -48,6 +48,14 @@ def wait_until(condition, timeout_s: float) -> bool:
         ("command_node", ["-p", "rate_h:=100.0"], "unknown parameter rate_h; did you mean rate_hz"),
         ("command_node", ["-p", "rate_hz:=1.0"], "rate_hz: 1.0 is not in [10.0, 1000.0]"),
         ("sim_node", ["-p", "env_id:=foresee/Reac-v0"], "Did you mean: `Reach`"),
+        (
+            *("sim_node", ["-p", "env_id:=foresee/TwoRooms-v0"]),
+            "TwoRooms-v0: action 'base.vx' is not a tool velocity",
+        ),
+        (
+            *("sim_node", ["-p", "env_id:=foresee/PickPlace-v0"]),
+            "PickPlace-v0: action 'gripper.v' is not a tool velocity",
+        ),
         ("agent_node", ["-p", "bundle:=/nowhere"], "/nowhere: no such bundle folder"),
         ("recorder_node", ["-p", "path:=/dev"], "/dev exists already"),
         ("command_node", ["--params-file", "/nowhere.yaml"], "Couldn't parse params file"),

@@ -55,7 +55,7 @@ def test_exploration_covers_the_workspace_and_stays_in_it(env, where):
     assert (np.abs(actions).max(0) > 0.8 * env.action_space.high).all()
     tools = np.array([where(info) for info in infos])
     box = env.unwrapped.box
-    for axis, name in enumerate(env.unwrapped.action_names):
+    for axis, name in enumerate(env.unwrapped.action_names[:3]):
         low, high = box.low[axis], box.high[axis]
         assert tools[:, axis].min() > low - 2e-3, name
         assert tools[:, axis].max() < high + 2e-3, name
