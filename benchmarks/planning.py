@@ -45,10 +45,10 @@ PARTS = ("overhead", "budget", "time", "deadlines")
 # Every peer's settings were chosen, with foresee's, for closed-loop cost on seeds that the results
 # do not use (`--tune`).
 TUNED = (
-    Setting("foresee", 0, 3, knots=4, std=1.0),
-    Setting("foresee", 0, 3, knots=4, std=1.0, variant="int8"),
-    Setting("pytorch_mppi", 0, 3, knots=HORIZON, std=0.5, temperature=0.01),
-    Setting("swm_cem", 0, 3, knots=4, std=0.5),
+    Setting("foresee", 0, 4, knots=4),
+    Setting("foresee", 0, 4, knots=4, variant="int8"),
+    Setting("pytorch_mppi", 0, 3, temperature=0.003),
+    Setting("swm_cem", 0, 4, knots=4, std=0.5),
 )
 GRID = (
     *(Setting("foresee", 0, its, knots=knots) for its in (2, 3, 4) for knots in (3, 4)),
