@@ -73,6 +73,7 @@ def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) 
         (["run", "--goals", "three"], "--goals: invalid literal"),
         (["run", "--out", "x"], "--out is for --ros"),
         (["demo", "--scratch", "--env", "foresee/TwoRooms-v0"], "not a tool velocity"),
+        (["eval", "--variant", "int3"], "has no variant 'int3' (it has fp32, int8)"),
         (["demo", "--scratch", "--bundle", "x"], "leave --bundle away"),
         (["collect", "--out", "x", "--image-size", "50"], "multiple of 16"),
     ],
