@@ -7,7 +7,7 @@ from setuptools import find_packages, setup
 
 EXTRAS = {
     "train": ["torch", "onnx", "onnxscript", "tensorboard"],
-    "data": ["pyarrow", "av", "rosbags", "mcap"],
+    "data": ["pyarrow", "av", "rosbags", "mcap", "pillow"],
     "sim": ["pybullet", "gymnasium", "fast-simplification"],
     "viz": ["matplotlib"],
     # Only for machines without ROS 2: with ROS 2 from apt, use its own rclpy.

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -84,10 +84,14 @@ class ImportData:
 
 @dataclass
 class ExportData:
-    """Write a data set, or a part of it, as a new LeRobotDataset v3 folder.
+    """Write a data set, or a part of it, as a new LeRobotDataset v3 folder, or as ROS 2 bags.
 
     The lerobot library loads what this writes. Numbers and stamps are copied exactly; images are
-    encoded anew.
+    encoded anew (bags hold them uncompressed). Bags are one MCAP for each episode, for `ros2 bag
+    play` and Foxglove, with an import.yaml that brings them back:
+
+      foresee data export data/mine --out bags --format mcap --episodes 0-4
+      foresee data import bags --config bags/import.yaml --out data/again
     """
 
     data: Annotated[Path, tyro.conf.Positional]
@@ -98,15 +102,19 @@ class ExportData:
     """Episodes to take, like 0-9,12; all by default."""
     cameras: tuple[str, ...] | None = None
     """Cameras to take; all by default."""
+    format: Literal["lerobot", "mcap"] = "lerobot"
+    """LeRobotDataset v3, or a bag for each episode."""
     json: Path | None = None
     """Write the summary here."""
 
     def run(self) -> dict[str, Any]:
         """Export."""
+        from world_model.data.bag_export import export_bags
         from world_model.data.select import Selection, export_dataset, parse_indices
 
         episodes = None if self.episodes is None else parse_indices(self.episodes)
-        written = export_dataset(self.data, self.out, Selection(episodes, self.cameras))
+        export = export_bags if self.format == "mcap" else export_dataset
+        written = export(self.data, self.out, Selection(episodes, self.cameras))
         return {"out": str(self.out), "episodes": written.episodes, "frames": written.frames}
 
     def say(self, summary: dict[str, Any]) -> None:

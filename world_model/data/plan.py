@@ -93,10 +93,10 @@ def plan_recording(
     """
     for key, stream in streams.items():
         if not len(stream) and not _may_be_silent(mapping, key):
-            raise DatasetError(f"{name}: {stream.name} has no messages")
+            raise DatasetError(f"{stream.name} has no messages")
     first = next(iter(mapping.cameras))
     reference = streams[first]
-    _check_rate(mapping, reference, first, name)
+    _check_rate(mapping, reference, first)
     plan = Plan(cameras={camera: _account(streams[camera]) for camera in mapping.cameras})
     judge = _Judge(mapping, streams, markers)
     usable = np.flatnonzero(judge.missing(reference.stamps_ns) == "")
@@ -122,9 +122,9 @@ def plan_recording(
     return plan
 
 
-def _check_rate(mapping: Mapping, reference: Stream, first: str, name: str) -> None:
+def _check_rate(mapping: Mapping, reference: Stream, first: str) -> None:
     ratio = NS_PER_S / reference.period_ns / mapping.rate_hz
-    said = f"{name}: {reference.name} has {ratio * mapping.rate_hz:.3g} images/s, rate_hz is "
+    said = f"{reference.name} has {ratio * mapping.rate_hz:.3g} images/s, rate_hz is "
     if ratio < 0.7 and mapping.image_age_ns(first) < mapping.period_ns:
         raise DatasetError(f"{said}{mapping.rate_hz:g}; ask for less")
     if ratio > 1.4 and mapping.episodes.every_image:
@@ -179,7 +179,7 @@ class _Judge:
     def spans(self) -> str:
         """From when to when each stream has messages, for an error."""
         rows = {
-            stream.name: f"{stream.stamps_ns[0] / NS_PER_S:.1f} to "
+            stream.name.rsplit(": ", 1)[-1]: f"{stream.stamps_ns[0] / NS_PER_S:.1f} to "
             f"{stream.stamps_ns[-1] / NS_PER_S:.1f} s"
             for stream in self._streams.values()
             if len(stream)

@@ -21,7 +21,7 @@ class Stream:
     """When the messages of one stream were captured; 16 bytes a message.
 
     Attributes:
-        name: topic, for people.
+        name: recording and topic, for people.
         stamps_ns: ``(n,)`` int64, strictly increasing.
         ordinals: ``(n,)`` int64: which message, counted as recorded, has that stamp.
     """
@@ -99,7 +99,7 @@ def make_stream(name: str, stamps: NDArray[np.int64], delay_s: float = 0.0) -> S
     """Sort stamps; of several messages with one stamp the first counts.
 
     Args:
-        name: topic, for errors.
+        name: recording and topic, for errors.
         stamps: ``(n,)`` in the order of recording.
         delay_s: added to them.
 
