@@ -46,7 +46,7 @@ setup(
     ),
     package_data={
         "foresee": ["bundles/*/*", "py.typed"],
-        "world_model": ["py.typed"],
+        "world_model": ["py.typed", "data/*.html"],
         "controller": ["py.typed"],
         "sim": ["py.typed"],
         "ros_nodes": ["py.typed", "*.xml"],

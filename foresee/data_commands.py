@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from foresee.data_check_commands import CheckData, ShowData
 from foresee.errors import UsageError
 
 
@@ -129,5 +130,7 @@ class Data:
 
 DATA_COMMANDS: dict[str, Callable[..., Any]] = {
     "import": ImportData,
+    "check": CheckData,
+    "show": ShowData,
     "export": ExportData,
 }

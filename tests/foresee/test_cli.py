@@ -262,3 +262,63 @@ def test_ctrl_c_during_collection_leaves_a_data_set(tmp_path: Path) -> None:
     assert len(dataset) >= 3
     assert dataset.frames == 20 * len(dataset)
     assert len(dataset.episode(0).proprio) == 20
+
+
+def test_data_check_and_show(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    data = Path(
+        shutil.copytree(reach.data, tmp_path / "data", ignore=shutil.ignore_patterns(".cache*"))
+    )
+    assert main(["data", "check", str(data), "--json", str(tmp_path / "a.json")]) == 0
+    assert "0 errors" in capsys.readouterr().out
+    assert json.loads((tmp_path / "a.json").read_text())["intact"] == 6
+    video = next(data.glob("videos/**/*.mp4"))
+    content = bytearray(video.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    video.write_bytes(content)
+    assert main(["data", "check", str(data), "--json", str(tmp_path / "b.json")]) == 1
+    out = capsys.readouterr().out
+    assert "ERROR   videos/observation.images.scene/chunk-000/file-000.mp4, episode " in out
+    assert "1 errors" in out
+    summary = json.loads((tmp_path / "b.json").read_text())
+    assert summary["intact"] == 5
+    assert summary["findings"][0]["kind"] == "damaged"
+
+    out = tmp_path / "shown"
+    page, mcap = out / "page.html", out / "data.mcap"
+    show = ["data", "show", str(data), "--out", str(out), "--html", str(page), "--mcap", str(mcap)]
+    assert main([*show, "--episodes", "0-1"]) == 0
+    assert "1 damaged episodes are not shown" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {
+        "contact.png",
+        "plots.png",
+        "page.html",
+        "data.mcap",
+    }
+    fixed = tmp_path / "fixed"
+    line = _refused(capsys, "data", "check", str(reach.data), "--fix-lag", str(fixed))
+    assert "there is no lag to fix" in line
+    fix = ["data", "check", str(reach.data), "--fix-lag", str(fixed), "--lag", "2"]
+    assert main(fix) == 0
+    assert open_dataset(fixed).frames == 6 * 38
+
+
+def test_training_leaves_damaged_episodes_out_when_asked(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    data = Path(
+        shutil.copytree(reach.data, tmp_path / "data", ignore=shutil.ignore_patterns(".cache*"))
+    )
+    table = next(data.glob("data/**/*.parquet"))
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    table.write_bytes(content)
+    train = ["train", "--data", str(data), "--out", str(tmp_path / "run"), "--steps", "2"]
+    train += ["--encoder.width", "8", "--predictor.hidden", "32", "--batch", "4", "--threads", "1"]
+    train += ["--json", str(tmp_path / "train.json")]
+    _refused(capsys, *train)
+    assert main([*train, "--skip-bad"]) == 0
+    out = capsys.readouterr().out
+    assert "left out 1 of 6 episodes (40 of 240 frames)" in out
+    assert json.loads((tmp_path / "train.json").read_text())["left_out"] == 1

@@ -96,3 +96,39 @@ def export_dataset(
         for index in tqdm(indices, unit=" episodes", desc="export", disable=not progress):
             writer.add(selection.episode(dataset.episode(index)))
     return writer
+
+
+def shift_actions(
+    source: str | Path, out: str | Path, frames: int, progress: bool = True
+) -> DatasetWriter:
+    """Copy a data set with its actions moved in time, to undo a lag between command and image.
+
+    With ``frames`` k > 0 the image shows motion k frames after its command, so the action that
+    moves frame t to t + 1 is ``actions[t - k]``; the first k frames of an episode lose theirs and
+    are left out. With k < 0 the last ones are. Images are encoded anew; episodes of which fewer
+    than 2 frames remain are left out.
+
+    Raises:
+        DatasetError: the source is damaged, nothing of it remains, or the folder is not new.
+    """
+    dataset = open_dataset(source)
+    kept = [place for place, i in enumerate(dataset.episodes) if i.length - abs(frames) >= 2]
+    if not kept:
+        raise DatasetError(f"{dataset.path}: no episode is longer than {abs(frames) + 1} frames")
+    with DatasetWriter(out, dataset.spec) as writer:
+        for place in tqdm(kept, unit=" episodes", desc="fix lag", disable=not progress):
+            writer.add(_shifted(dataset.episode(place), frames))
+    return writer
+
+
+def _shifted(episode: Episode, frames: int) -> Episode:
+    seen = slice(max(frames, 0), len(episode) + min(frames, 0))
+    told = slice(max(-frames, 0), len(episode) + min(-frames, 0))
+    return dataclasses.replace(
+        episode,
+        images={camera: images[seen] for camera, images in episode.images.items()},
+        proprio=episode.proprio[seen],
+        actions=episode.actions[told],
+        evaluation=episode.evaluation[seen],
+        stamps_ns=episode.stamps_ns[seen],
+    )
