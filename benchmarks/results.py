@@ -4,7 +4,8 @@
     python -m benchmarks.results --only reach    # one part; the page is made of all JSON there is
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
-each with the shipped bundles). What `python -m benchmarks.planning` measured is put in as well.
+each with the shipped bundles), ``data`` (speed and memory of data sets). What
+`python -m benchmarks.planning` measured is put in as well.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import planning_page
+from benchmarks import data, planning_page
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -29,6 +30,7 @@ COMMANDS = {
     "demo": "foresee demo",
     "reach": f"{EVALUATE} --env foresee/Reach-v0",
     "push": f"{EVALUATE} --env foresee/Push-v0 --agent config/push.yaml",
+    "data": "python -m benchmarks.data",
 }
 
 
@@ -37,7 +39,7 @@ class Results:
     """Run the measurements and write docs/results.md."""
 
     only: tuple[str, ...] = tuple(COMMANDS)
-    """Which parts to run: scratch, demo, reach, push."""
+    """Which parts to run: scratch, demo, reach, push, data."""
     folder: Path = ROOT / "runs" / "results"
     """Where the JSON summaries are kept."""
 
@@ -50,8 +52,11 @@ def main() -> int:
         return 2
     job.folder.mkdir(parents=True, exist_ok=True)
     for name in job.only:
-        words = COMMANDS[name].split()[1:]
-        command = [sys.executable, "-m", "foresee.cli", *words]
+        program, *words = COMMANDS[name].split()
+        command = [
+            sys.executable,
+            *(words if program == "python" else ["-m", "foresee.cli", *words]),
+        ]
         print(f"$ {COMMANDS[name]}", flush=True)
         summary = str((job.folder / f"{name}.json").resolve())
         subprocess.run([*command, "--json", summary], check=True, cwd=ROOT)
@@ -84,6 +89,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
             parts.append(_demo(title, COMMANDS[name], found[name]))
     if "planning" in found:
         parts.append(planning_page.section(found["planning"]))
+    if "data" in found:
+        parts.append(data.section(found["data"]))
     return "\n".join(parts)
 
 
