@@ -156,7 +156,8 @@ def _build(dataset: Dataset, folder: Path, progress: bool) -> None:
     if needed > free:
         raise DatasetError(
             f"{dataset.path}: the cache needs {needed / 1e6:.0f} MB, the disk has "
-            f"{free / 1e6:.0f} MB left; free some, or read it in parts with --cache-gb"
+            f"{free / 1e6:.0f} MB left; free some, or divide the data set with "
+            "`foresee data export --episodes`"
         )
     if progress:
         going_on = "going on with" if partial.exists() else "decoding"

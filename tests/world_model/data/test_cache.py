@@ -311,3 +311,23 @@ def test_marker_is_json_a_person_can_read(written: Path) -> None:
     marker = json.loads((written / ".cache/finished.json").read_text())
     assert marker["dataset_hash"] == cache.dataset_hash
     assert marker["lengths"] == [20, 21, 22, 23, 24, 25]
+
+
+def test_reading_a_large_cache_keeps_memory_small(tmp_path: Path) -> None:
+    script = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from world_model.data.frames import FrameFile
+path, frames = Path(sys.argv[1]), 100_000  # 1.2 GB, without taking that on the disk
+with path.open("wb") as file:
+    file.truncate(frames * 64 * 64 * 3)
+images = FrameFile(path, (frames, 64, 64, 3))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for start in range(0, frames - 800, 800):
+    images.clips(np.arange(start, start + 800, 8), 8)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "frames.u8")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert int(run.stdout) < 400
