@@ -30,12 +30,12 @@ from benchmarks.planning_deadlines import deadlines
 from benchmarks.planning_loop import closed_loop, load_models
 from benchmarks.planning_overhead import overhead
 from benchmarks.planning_peers import (
-    HORIZON,
     Models,
     Setting,
     build,
     fitted,
 )
+from benchmarks.planning_torch import HORIZON
 from controller.types import Goal, ModelState
 from foresee.commands import REACH, shipped_bundle
 from world_model.bundle import open_bundle

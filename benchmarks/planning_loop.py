@@ -13,7 +13,8 @@ import gymnasium
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.planning_peers import Models, Setting, TorchModel, build
+from benchmarks.planning_peers import Models, Setting, build
+from benchmarks.planning_torch import TorchModel
 from controller.memory import AppliedCommand, CommandMemory
 from controller.perception import Frame, model_state
 from controller.types import Goal
