@@ -67,6 +67,13 @@ def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) 
         (["data", "exprot"], "Did you mean export?"),
         (["data", "export", "x", "--out", "y", "--camera", "z"], "Did you mean --cameras?"),
         (["data", "export", "x", "--out", "y", "--episodes", "3-1"], "write them like 0-9,12"),
+        (["data", "import", "x", "--out", "y"], "x: no such file or folder"),
+        (["data", "import", "x", "--out", "y", "--confg", "z"], "Did you mean --config?"),
+        (["data", "import", ".", "--out", "y", "--config", "z.yaml"], "z.yaml: cannot be read"),
+        (
+            ["data", "import", "x", "--out", "y", "--config", "z", "--size", "64", "64"],
+            "--size is for imports without --config",
+        ),
         (["train", "--dat", "x", "--out", "y"], "Did you mean --data?"),
         (["train", "--data", "x", "--out", "y", "--steps", "0"], "steps must be at least 1, got 0"),
         (["train", "--data", "x", "--out", "y", "--encoder.width", "3"], "multiple of 8, got 3"),
