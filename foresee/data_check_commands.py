@@ -164,7 +164,7 @@ class ShowData:
             from world_model.data.mcap import write_mcap
 
             self.mcap.parent.mkdir(parents=True, exist_ok=True)
-            write_mcap(dataset, places(40), self.mcap)
+            write_mcap(dataset, places(12), self.mcap)
             written.append(self.mcap)
         return written
 

@@ -63,13 +63,12 @@ def test_mcap_is_read_back(written: Path, tmp_path: Path) -> None:
     write_mcap(dataset, [1, 3], tmp_path / "set.mcap")
     messages = list(read_bag(tmp_path / "set.mcap"))
     first, second = dataset.episode(1), dataset.episode(3)
-    numbers = [m for m in messages if m.topic == "/actions"]
+    numbers = [m for m in messages if m.topic == "/action"]
     assert list(numbers[0].message.name) == ["blob.vx", "blob.vy"]
     seen = np.stack([m.message.position for m in numbers])
     np.testing.assert_array_equal(seen, np.concatenate([first.actions, second.actions]))
-    pictures = [m for m in messages if m.topic == "/scene/image_raw/compressed"]
-    image = np.asarray(Image.open(io.BytesIO(pictures[-1].message.data.tobytes())))
-    assert psnr(image, second.images["scene"][-1]) > 25
+    last = [m for m in messages if m.topic == "/scene/image_raw"][-1].message
+    np.testing.assert_array_equal(last.data.reshape(32, 32, 3), second.images["scene"][-1])
     steps = np.diff([m.stamp_ns for m in numbers])
     assert set(steps.tolist()) == {100_000_000, 1_000_000_000}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set.mcap"]
