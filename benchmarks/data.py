@@ -165,6 +165,7 @@ def measure(job: DataBenchmark) -> dict[str, Any]:
             found["lerobot"] = json.loads(said.stdout.splitlines()[-1])
     return found | {
         "frames": job.frames,
+        "clips": job.clips,
         "image_size": job.image_size,
         "seed": job.seed,
         "cpu_count": os.cpu_count(),
@@ -197,7 +198,8 @@ def section(summary: dict[str, Any]) -> str:
     clip_mb = LENGTH * size * size * 3 / 1e6
     lines = [
         "## Data sets: speed and memory\n",
-        f"`python -m benchmarks.data`: {summary['frames']} frames of {size} px, {FPS:g} a second, "
+        f"`python -m benchmarks.data --frames {summary['frames']} --clips {summary['clips']}`: "
+        f"frames of {size} px, {FPS:g} a second, "
         f"{summary['set_mb']:.0f} MB on disk, cache {summary['cache_mb']:.0f} MB, seed "
         f"{summary['seed']}. Processes of one thread each; load of the machine "
         f"{summary['load']:.1f} on {summary['cpu_count']} cores, so the rate by processor time is "
