@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from controller.actor import Actor
 from controller.config import AgentConfig
-from controller.costs import build_cost
+from controller.costs import TotalCost, build_cost
 from controller.costs.guardrail import Guardrails
 from controller.episodic import EpisodicMemory, Moment, knots_of
 from controller.goals import Course
@@ -67,7 +67,11 @@ class Agent:
     """
 
     def __init__(
-        self, model: WorldModel, config: AgentConfig, memory: EpisodicMemory | None = None
+        self,
+        model: WorldModel,
+        config: AgentConfig,
+        memory: EpisodicMemory | None = None,
+        cost: TotalCost | None = None,
     ) -> None:
         """Build the parts.
 
@@ -75,6 +79,7 @@ class Agent:
             model: imagines and encodes.
             config: all settings.
             memory: of earlier runs; ``None`` for none. `step` remembers, `step_from` only looks.
+            cost: takes the place of the configured costs and guardrails.
 
         Raises:
             ConfigError: the settings ask for what the model does not have.
@@ -93,8 +98,9 @@ class Agent:
         self._knot_steps: list[int] = knots.tolist()
         self._step_ns = round(spec.model_dt_s * NS_PER_S)
         optimizer = build_optimizer(config.planner, low, high)
-        guardrails = Guardrails(config.guardrails, spec.proprio_names)
-        cost = build_cost(config.cost, config.planner.horizon, low, high, model, guardrails)
+        if cost is None:
+            guardrails = Guardrails(config.guardrails, spec.proprio_names)
+            cost = build_cost(config.cost, config.planner.horizon, low, high, model, guardrails)
         self._actor = Actor(model, config.planner, optimizer, cost)
         self.state = self.initial_state(config.seed)
 
