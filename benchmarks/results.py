@@ -5,7 +5,7 @@
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
 each with the shipped bundles), ``data`` (speed and memory of data sets). What
-`python -m benchmarks.planning` measured is put in as well.
+`python -m benchmarks.planning` and `python -m benchmarks.links` wrote there is put in as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import data, planning_page
+from benchmarks import data, links, planning_page
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -65,9 +65,9 @@ def main() -> int:
         for name in COMMANDS
         if (path := job.folder / f"{name}.json").is_file()
     }
-    planning = job.folder / "planning.json"
-    if planning.is_file():
-        found["planning"] = json.loads(planning.read_text())
+    for name in ("planning", "links"):
+        if (path := job.folder / f"{name}.json").is_file():
+            found[name] = json.loads(path.read_text())
     PAGE.write_text(page(found))
     print(f"wrote {PAGE.relative_to(ROOT)} from {', '.join(found)}")
     return 0
@@ -84,6 +84,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     for name, title in (("reach", "Reach-v0"), ("push", "Push-v0")):
         if name in found:
             parts.append(_evaluation(title, COMMANDS[name], found[name]))
+    if "links" in found:
+        parts.append(links.section(found["links"]))
     for name, title in (("demo", "The demo in real time"), ("scratch", "From scratch")):
         if name in found:
             parts.append(_demo(title, COMMANDS[name], found[name]))
@@ -118,6 +120,7 @@ def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:
             f"{100 * row['start_distance_m']['mean']:.1f} cm | {100 * final['median']:.1f} cm | "
             f"{100 * final['p95']:.1f} cm | {100 * final['max']:.1f} cm |"
         )
+    lines += _stricter(rows)
     plan, planner = summary["plan_ms"], summary["agent"]["planner"]
     lines.append(
         f"\nA plan takes {plan['p50']:.1f} ms (p95 {plan['p95']:.1f}, p99 {plan['p99']:.1f}) on "
@@ -126,6 +129,23 @@ def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:
         f"Bundle manifest {summary['manifest_sha256'][:12]}. Wall time {summary['wall_s']:.0f} s.\n"
     )
     return "\n".join(lines)
+
+
+def _stricter(rows: dict[str, dict[str, Any]]) -> list[str]:
+    """What else the world's truth tells apart, beside success itself."""
+    names = list(rows["foresee"].get("also", {}))
+    if not names:
+        return []
+    lines = ["", f"| | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for row, summary in rows.items():
+        cells = []
+        for name in names:
+            also = summary["also"][name]
+            cells.append(
+                f"{also['success_rate']:.0%} ({also['ci95'][0]:.1%} – {also['ci95'][1]:.1%})"
+            )
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return lines
 
 
 def _demo(title: str, command: str, summary: dict[str, Any]) -> str:
