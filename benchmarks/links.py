@@ -35,6 +35,7 @@ from foresee.evaluate import waiting_world
 from foresee.statistics import wilson_interval
 from foresee.workers import map_in_processes
 from foresee.worlds import make_world
+from world_model.bundle import agent_settings
 from world_model.data.cache import build_cache
 from world_model.data.clips import Cache, split_episodes
 from world_model.probe import linear_probe
@@ -55,8 +56,8 @@ class Links:
     """Data set the bundle was trained on (or another one of the same world)."""
     bundle: Path = Path("foresee/bundles/Push-v0")
     """Bundle to judge."""
-    agent: Path | None = Path("config/push.yaml")
-    """Settings of the agent; the true-distance planner keeps its search."""
+    agent: Path | None = None
+    """Settings of the agent, by default the bundle's; the search is that of every planner here."""
     env: str = "foresee/Push-v0"
     """World of the closed loop."""
     episodes: int = 40
@@ -330,7 +331,8 @@ def main() -> int:
     """Judge, print, and write the figures."""
     job = tyro.cli(Links, description=__doc__)
     torch.set_num_threads(1)
-    agent = AgentConfig() if job.agent is None else load_agent_config(job.agent)
+    settings = job.agent or agent_settings(job.bundle)
+    agent = AgentConfig() if settings is None else load_agent_config(settings)
     model = load_world_model(job.bundle)
     cache = build_cache(job.data)
     fit, held_out = split_episodes(len(cache.episode_starts), job.held_out, 0)

@@ -10,7 +10,7 @@ overhead  Time of one iteration (sample, knots to actions, rank, update) with a 
 linear    Gap to the optimum on linear worlds (Riccati) against the number of candidates imagined.
 reach     The same on the imagined cost of the shipped Reach bundle, against the best of two long
           searches. A gap of 0 is the least cost known, 100 % is standing still.
-push      The same for Push, with contact, and the settings of config/push.yaml. Not run unless
+push      The same for Push, with contact, and the settings of its bundle. Not run unless
           asked for.
 
 Every point is the mean over problems and seeds with a 95 % interval (bootstrap over problems).
@@ -96,7 +96,9 @@ def main() -> None:
     found: dict[str, object] = {}
     if "overhead" in job.parts:
         found["overhead_us"] = overhead(job.rounds)
-    push = load_agent_config(Path(__file__).parents[1] / "config" / "push.yaml")
+    push = load_agent_config(
+        Path(__file__).parents[1] / "foresee" / "bundles" / "Push-v0" / "agent.yaml"
+    )
     makers = {
         "linear": linear_problems,
         "reach": lambda: imagined_problems("Reach-v0", AgentConfig(), job.problems, job.seed),

@@ -29,7 +29,7 @@ COMMANDS = {
     "scratch": "foresee demo --scratch",
     "demo": "foresee demo",
     "reach": f"{EVALUATE} --env foresee/Reach-v0",
-    "push": f"{EVALUATE} --env foresee/Push-v0 --agent config/push.yaml",
+    "push": f"{EVALUATE} --env foresee/Push-v0",
     "data": "python -m benchmarks.data",
 }
 

@@ -22,6 +22,7 @@ from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
 from foresee.export_command import Export
 from foresee.replay_commands import Replay
+from world_model.bundle import agent_settings
 from world_model.config import TrainConfig
 from world_model.runtime import FULL_PRECISION, Provider
 
@@ -52,11 +53,12 @@ def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
     return data
 
 
-def _task(task: Path | None, agent: Path | None) -> TaskConfig:
-    return TaskConfig(agent=_agent_config(agent)) if task is None else load_task(task)
+def _task(task: Path | None, agent: Path | None, bundle: Path) -> TaskConfig:
+    return TaskConfig(agent=_agent_config(agent, bundle)) if task is None else load_task(task)
 
 
-def _agent_config(path: Path | None) -> AgentConfig:
+def _agent_config(path: Path | None, bundle: Path) -> AgentConfig:
+    path = path or agent_settings(bundle)
     return AgentConfig() if path is None else load_agent_config(path)
 
 
@@ -147,7 +149,8 @@ class Run:
     bundle: Path | None = None
     """Model; by default the one shipped for the environment."""
     agent: Path | None = None
-    """YAML file of the controller's settings (see config/agent.yaml)."""
+    """YAML file of the controller's settings (see config/agent.yaml); by default those that came
+    with the bundle."""
     task: Path | None = None
     """YAML file of a task: settings, model and goals (see config/task.yaml)."""
     log: Path | None = None
@@ -184,7 +187,7 @@ class Run:
             job = GraphRun(
                 env_id=self.env,
                 bundle=bundle,
-                agent=self.agent,
+                agent=self.agent or (None if self.task else agent_settings(bundle)),
                 task=self.task,
                 goals=self.goals,
                 seed=self.seed,
@@ -199,7 +202,7 @@ class Run:
         return run(
             self.env,
             bundle,
-            _task(self.task, self.agent),
+            _task(self.task, self.agent, bundle),
             self.goals,
             self.seed,
             self.image_size,
@@ -228,7 +231,8 @@ class Eval:
     bundle: Path | None = None
     """Model; by default the one shipped for the environment."""
     agent: Path | None = None
-    """YAML file of the controller's settings (see config/agent.yaml)."""
+    """YAML file of the controller's settings (see config/agent.yaml); by default those that came
+    with the bundle."""
     episodes: int = 100
     """Goals; episode i uses seed + i."""
     seed: int = 10_000
@@ -250,10 +254,11 @@ class Eval:
         """Evaluate."""
         from foresee.evaluate import Evaluation, evaluate
 
+        bundle = self.bundle or shipped_bundle(self.env)
         job = Evaluation(
             env_id=self.env,
-            bundle=self.bundle or shipped_bundle(self.env),
-            agent=_agent_config(self.agent),
+            bundle=bundle,
+            agent=_agent_config(self.agent, bundle),
             episodes=self.episodes,
             seed=self.seed,
             image_size=self.image_size,
@@ -296,7 +301,8 @@ class Demo:
     bundle: Path | None = None
     """Model; by default the one shipped for the environment."""
     agent: Path | None = None
-    """YAML file of the controller's settings (see config/agent.yaml)."""
+    """YAML file of the controller's settings (see config/agent.yaml); by default those that came
+    with the bundle."""
     scratch: bool = False
     """Collect data, train and export a bundle first, instead of using the shipped one."""
     goals: int = 5
@@ -321,7 +327,7 @@ class Demo:
             DemoJob(
                 env_id=self.env,
                 bundle=bundle,
-                agent=self.agent,
+                agent=self.agent or (agent_settings(bundle) if bundle else None),
                 goals=self.goals,
                 seed=self.seed,
                 provider=self.provider,

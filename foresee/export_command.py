@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,8 @@ class Export:
     variants: bool = False
     """Try int8 and bf16 rollouts as well; `--variant` of run and eval then takes what was kept."""
     agent: Path | None = None
-    """With --variants: YAML file of the controller to judge them with."""
+    """YAML file of the controller's settings to put into the bundle; whoever runs it gets them by
+    default, and --variants judges with them."""
     episodes: int = 100
     """With --variants: closed-loop episodes for fp32 and for each variant."""
     json: Path | None = None
@@ -42,17 +44,19 @@ class Export:
 
     def run(self) -> dict[str, Any]:
         """Export."""
-        from world_model.bundle import open_bundle
+        from controller.config import AgentConfig, load_agent_config
+        from world_model.bundle import AGENT_SETTINGS, open_bundle
         from world_model.export import export
 
         if not self.data:
             raise UsageError("no data set is given; name its folder with --data")
+        agent = load_agent_config(self.agent) if self.agent else AgentConfig()
         bundle = export(self.checkpoint, self.data, self.out, self.overwrite, self.skip_bad)
+        if self.agent:
+            shutil.copyfile(self.agent, self.out / AGENT_SETTINGS)
         if self.variants:
-            from controller.config import AgentConfig, load_agent_config
             from foresee.variants import add_variants
 
-            agent = load_agent_config(self.agent) if self.agent else AgentConfig()
             env = bundle.manifest["env_id"]
             add_variants(
                 self.out, self.checkpoint, self.data, env, agent, self.episodes, self.skip_bad

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+AGENT_SETTINGS = "agent.yaml"  # not hashed: whoever deploys may edit it
 ENCODER = "encoder.onnx"
 PREDICTOR = "predictor.onnx"
 CRITIC = "critic"  # name of the optional network that says how many steps it is to a goal
@@ -135,6 +136,12 @@ def write_manifest(folder: Path, spec: ModelSpec, details: dict[str, Any]) -> di
     }
     _write_json(folder / MANIFEST, manifest)
     return manifest
+
+
+def agent_settings(path: Path) -> Path | None:
+    """The YAML file of agent settings that came with a bundle; None when none did."""
+    file = Path(path) / AGENT_SETTINGS
+    return file if file.is_file() else None
 
 
 def add_network(path: Path, name: str, source: Path, details: Mapping[str, Any]) -> Bundle:

@@ -63,13 +63,6 @@ def test_a_wrong_file_gets_one_line_that_names_file_and_setting(tmp_path, text, 
     assert "\n" not in str(caught.value)
 
 
-def test_the_settings_for_pushing_say_what_differs():
-    push = load_agent_config(SHIPPED.with_name("push.yaml"))
-    assert push.cost.goal_growth > 1
-    assert push.planner.horizon > AgentConfig().planner.horizon
-    assert push.deadline_s == AgentConfig().deadline_s
-
-
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ConfigError, match=r"none\.yaml: cannot read .*No such file"):
         load_agent_config(tmp_path / "none.yaml")
