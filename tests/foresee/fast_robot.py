@@ -113,6 +113,8 @@ def _live(node: Node, frames: int, rate_hz: float) -> Truth:
         commands.publish(velocity_to_twist(velocity, stamp_ns, "panda_link0"))
         core.command(velocity.astype(np.float32))
         core.advance(step_ns / 1e9)
-        time.sleep(max(0.0, began + (tick * step_ns) / 1e9 / _SPEED - time.monotonic()))
+        ahead_s = began + tick * step_ns / 1e9 / _SPEED - time.monotonic()
+        if ahead_s > 0:  # even a sleep of nothing gives the processor away on a busy machine
+            time.sleep(ahead_s)
     world.close()
     return truth
