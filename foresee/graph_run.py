@@ -28,6 +28,7 @@ from world_model.runtime import (
 )
 
 _LOOK_EVERY_S = 0.1
+_PATIENCE_S = 30.0  # with a machine that is busy with other things
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
             summary["ready_s"] = round(graph.wait_ready(), 2)
             tqdm.write(f"graph is up after {summary['ready_s']:.1f} s: {', '.join(graph.pids)}")
             with GraphClient(graph.domain_id, CAMERA) as client:
-                client.arm()
+                client.arm(timeout_s=_PATIENCE_S)
                 for number, target in enumerate(targets, 1):
                     title = f"goal {number}/{len(targets)}"
                     summary["goals"].append(_pursue(graph, client, target, moved, job, title))
@@ -187,7 +188,7 @@ def _pursue(
     graph: Graph, client: GraphClient, target: _Target, moved: str, job: GraphRun, title: str
 ) -> dict[str, Any]:
     start_distance_m = _distance_m(client, target, moved)
-    goal_stamp_ns = client.set_goal(target.image)
+    goal_stamp_ns = client.set_goal(target.image, _PATIENCE_S)
     began_s = time.monotonic()
     with tqdm(
         total=round(job.seconds_per_goal, 1),

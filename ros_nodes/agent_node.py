@@ -18,7 +18,6 @@ import time
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -30,11 +29,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from controller.agent import Agent
-from controller.config import AgentConfig, load_agent_config
-from controller.configurator import Configurator, Prepared, TaskConfig, load_task
 from controller.memory import AppliedCommand
-from controller.record import PlanRecord
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.convert import (
@@ -45,13 +40,11 @@ from ros_nodes.convert import (
     twist_to_velocity,
 )
 from ros_nodes.latest_images import ImageSet, LatestImages
+from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.params import AgentParameters, declare_parameters
-from ros_nodes.plan_log import PlanLog, setup_of
+from ros_nodes.plan_status import goal_in_words, level, plan_values
 from ros_nodes.process import run_node
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
-from ros_nodes.resources import resources
-from ros_nodes.task_switch import TaskSwitch
-from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
@@ -69,11 +62,7 @@ class AgentNode(LifecycleNode):
         self._given = declare_parameters(self, AgentParameters)
         _answer_wrong_transitions(self)
         self._problem = ""  # why configuring failed
-        self._model: OnnxWorldModel | None = None
-        self._agent: Agent | None = None
-        self._task = ""
-        self._switch: TaskSwitch | None = None
-        self._log: PlanLog | None = None
+        self._loaded: LoadedAgent | None = None
         self._axes: list[int] = []
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
@@ -116,11 +105,18 @@ class AgentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model, then listen."""
         try:
-            self._load()
+            loaded = LoadedAgent(self._given, self._refuse, self._warn)
         except Exception as error:  # rclpy would swallow it without a word
             self._problem = " ".join(str(error).split()) or type(error).__name__
             self.get_logger().error(f"not configured: {self._problem}")
             return TransitionCallbackReturn.FAILURE
+        self._loaded = loaded
+        spec = loaded.model.spec
+        self._axes = list(action_axes(spec.action_names))
+        self._latest = LatestImages(spec.cameras, self._max_skew_ns)
+        self._goal_stamp_ns = 0
+        cameras = ", ".join(f"{c} {h}x{w}" for c, (h, w) in spec.cameras.items())
+        self.get_logger().info(f"{loaded.bundle} on {loaded.model.provider}; cameras: {cameras}")
         self._subscribe()
         return super().on_configure(state)
 
@@ -143,7 +139,6 @@ class AgentNode(LifecycleNode):
             self.destroy_subscription(subscription)
         self._subscribed = []
         self._close()
-        self._model = self._agent = None
         self._applied.clear()
         return super().on_cleanup(state)
 
@@ -152,99 +147,13 @@ class AgentNode(LifecycleNode):
         self._end_planning()
         return super().on_error(state)
 
-    def _load(self) -> None:
-        given = self._given
-        if not given.bundle:
-            raise ValueError("parameter bundle: name the folder of a world model bundle")
-        task = TaskConfig()
-        if given.task:
-            task = load_task(Path(given.task))
-        elif given.agent_config:
-            task = TaskConfig(agent=load_agent_config(Path(given.agent_config)))
-        configurator = Configurator(resources(self._load_model), given.bundle)
-        self._switch = TaskSwitch(configurator, self._adjusted, self._check, self._refuse)
-        try:
-            prepared = configurator.prepare(self._switch.adjusted(task))
-            if given.plan_log and self._log is None:
-                self._log = PlanLog(Path(given.plan_log))
-            self._agent = None
-            self._begin(prepared)
-        except Exception:
-            self._close()
-            raise
-        assert self._model is not None
-        model = self._model
-        self._axes = list(action_axes(model.spec.action_names))
-        self._latest = LatestImages(model.spec.cameras, self._max_skew_ns)
-        cameras = ", ".join(f"{c} {h}x{w}" for c, (h, w) in model.spec.cameras.items())
-        self.get_logger().info(f"{prepared.bundle} on {model.provider}; cameras: {cameras}")
-
-    def _load_model(self, bundle: str) -> OnnxWorldModel:
-        given = self._given
-        provider = cast(Provider, given.provider)
-        return load_world_model(Path(bundle), provider, given.threads, given.variant)
-
-    def _adjusted(self, config: AgentConfig) -> AgentConfig:
-        # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
-        given = self._given
-        return replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
-
-    def _check(self, agent: Agent) -> None:
-        """Refuse a task whose model needs other topics or other commands."""
-        assert self._model is not None
-        ours, asked = self._model.spec, agent.model.spec
-        for what, now, then in (
-            ("cameras", dict(ours.cameras), dict(asked.cameras)),
-            ("actions", tuple(ours.action_names), tuple(asked.action_names)),
-        ):
-            if now != then:
-                raise ValueError(f"its model has {what} {then}, this graph {now}")
-
-    def _refuse(self, reason: str) -> None:
-        self.get_logger().error(f"not changed: {reason}")
-
-    def _begin(self, prepared: Prepared) -> None:
-        """Let the agent of a task take over; by the thread that plans, or before there is one."""
-        agent = prepared.begin()
-        if self._agent is not None:
-            agent.take_over(self._agent)
-        assert isinstance(agent.model, OnnxWorldModel)
-        self._agent, self._model, self._task = agent, agent.model, prepared.task.name
-        if prepared.task.goals:
-            self._goal_stamp_ns = 0  # no goal image of the topic is pursued
-        if self._log is not None:
-            given = self._given
-            self._log.setup(
-                setup_of(
-                    agent.config,
-                    prepared.bundle,
-                    agent.model.provider,
-                    given.variant,
-                    given.threads,
-                )
-            )
-            agent.log = self._write_log
-
-    def _write_log(self, record: PlanRecord) -> None:
-        assert self._log is not None
-        try:
-            self._log.write(record)
-        except OSError as error:  # a full disk must not stop the robot
-            self._warn(f"plans are not logged any more: {error.strerror}")
-            if self._agent is not None:
-                self._agent.log = None
-
     def _close(self) -> None:
-        """End the thread that prepares tasks; finish the log."""
-        if self._switch is not None:
-            self._switch.close()
-            self._switch = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        if self._loaded is not None:
+            self._loaded.close()
+            self._loaded = None
 
     def _subscribe(self) -> None:
-        assert self._model is not None
+        assert self._loaded is not None
         # Readings before images: of what arrives together, the executor serves the first first.
         self._subscribed = [
             self.create_subscription(String, "task", self._on_task, qos.LATCHED),
@@ -254,7 +163,7 @@ class AgentNode(LifecycleNode):
                 TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
             ),
         ]
-        for camera in self._model.spec.cameras:
+        for camera in self._loaded.model.spec.cameras:
 
             def on_goal(message: Image, camera: str = camera) -> None:
                 try:
@@ -284,8 +193,8 @@ class AgentNode(LifecycleNode):
     # Executor thread
 
     def _on_task(self, message: String) -> None:
-        if self._switch is not None:
-            self._switch.request(Path(message.data))
+        if self._loaded is not None:
+            self._loaded.request(Path(message.data))
 
     def _on_joints(self, message: JointState) -> None:
         self._joints.add(stamp_to_ns(message.header.stamp), message)
@@ -306,8 +215,7 @@ class AgentNode(LifecycleNode):
             "step_p99_ms": float(np.percentile(step_ms, 99)),
         }
         now_ns = self.get_clock().now().nanoseconds
-        level = _level(self._status)
-        message = diagnostics(now_ns, self.get_name(), self._status, values, level)
+        message = diagnostics(now_ns, self.get_name(), self._status, values, level(self._status))
         self._diagnostics.publish(message)
 
     # Planning thread
@@ -327,28 +235,24 @@ class AgentNode(LifecycleNode):
                 self._no_plan(frames.stamp_ns, "MODEL_FAILED", reason)
 
     def _change_task(self) -> None:
-        assert self._switch is not None
-        prepared = self._switch.take()
-        if prepared is None:
-            return
-        try:
-            self._begin(prepared)
-            self.get_logger().info(f"task {self._task!r}")
-        except Exception as error:
-            self._refuse(f"task {prepared.task.name}: {error}")
+        assert self._loaded is not None
+        task = self._loaded.change()
+        if task is not None:
+            if task.goals:
+                self._goal_stamp_ns = 0  # no goal image of the topic is pursued
+            self.get_logger().info(f"task {task.name!r}")
 
     def _set_goal(self, goal: ImageSet) -> None:
-        assert self._agent is not None
+        assert self._loaded is not None
         try:
-            self._agent.set_goal(goal.images, "topic")
+            self._loaded.agent.set_goal(goal.images, "topic")
             self._goal_stamp_ns = goal.stamp_ns
         except Exception as error:
             self._warn(f"goal dropped: {error}")
 
     def _plan_from(self, frames: ImageSet) -> None:
-        assert self._agent is not None
-        assert self._model is not None
-        agent, spec = self._agent, self._model.spec
+        assert self._loaded is not None
+        agent, spec = self._loaded.agent, self._loaded.model.spec
         begin_s = time.monotonic()
         stamp_ns = frames.stamp_ns
         if agent.state.frames and stamp_ns < agent.state.frames[-1].stamp_ns:
@@ -374,26 +278,14 @@ class AgentNode(LifecycleNode):
     def _publish_status(self, plan: Plan, stamp_ns: int, begin_ns: int) -> None:
         end_ns = self.get_clock().now().nanoseconds
         self._status = plan.status.value
-        values: dict[str, object] = {
-            "status": self._status,
-            "task": self._task,
-            "goal": _goal_of(self._agent),
-            "frame_stamp_ns": stamp_ns,
-            "goal_stamp_ns": self._goal_stamp_ns,
-            "plan_ms": 1e3 * plan.plan_s,
+        values = self._begun(self._status, stamp_ns) | plan_values(plan)
+        values |= {
             "step_ms": 1e3 * self._step_s[-1],
             "observation_age_ms": (begin_ns - stamp_ns) / 1e6,
             "latency_ms": (end_ns - stamp_ns) / 1e6,
             "lead_ms": (plan.start_ns - end_ns) / 1e6,
-            "iterations": plan.iterations,
-            "samples": plan.effort.samples,
-            "quarantined": plan.quarantined,
-            "begin": plan.begin.value,
-            "cost": plan.cost,
         }
-        values |= {f"cost.{name}": share for name, share in plan.cost_terms.items()}
-        level = _level(self._status)
-        message = diagnostics(end_ns, self.get_name(), self._status, values, level)
+        message = diagnostics(end_ns, self.get_name(), self._status, values, level(self._status))
         self._status_publisher.publish(message)
 
     def _no_plan(self, stamp_ns: int, status: str, reason: str) -> None:
@@ -401,20 +293,24 @@ class AgentNode(LifecycleNode):
         self._status = status
         self._warn(f"no plan: {reason}")
         now_ns = self.get_clock().now().nanoseconds
-        values = {
-            "status": status,
-            "task": self._task,
-            "goal": _goal_of(self._agent),
-            "frame_stamp_ns": stamp_ns,
-            "goal_stamp_ns": self._goal_stamp_ns,
-            "reason": reason,
-        }
+        values = self._begun(status, stamp_ns) | {"reason": reason}
         message = diagnostics(now_ns, self.get_name(), status, values, DiagnosticStatus.ERROR)
         self._status_publisher.publish(message)
 
+    def _begun(self, status: str, stamp_ns: int) -> dict[str, object]:
+        """What is said of every frame that was planned from, or was to be."""
+        assert self._loaded is not None
+        return {
+            "status": status,
+            "task": self._loaded.task,
+            "goal": goal_in_words(self._loaded.agent),
+            "frame_stamp_ns": stamp_ns,
+            "goal_stamp_ns": self._goal_stamp_ns,
+        }
+
     def _publish_stop(self) -> None:
-        assert self._model is not None
-        message = JointTrajectory(joint_names=list(self._model.spec.action_names))
+        assert self._loaded is not None
+        message = JointTrajectory(joint_names=list(self._loaded.model.spec.action_names))
         message.header.frame_id = self._given.base_frame
         message.header.stamp = self.get_clock().now().to_msg()
         self._plan_publisher.publish(message)
@@ -422,6 +318,9 @@ class AgentNode(LifecycleNode):
     @property
     def _max_skew_ns(self) -> int:
         return round(self._given.max_reading_skew_s * NS_PER_S)
+
+    def _refuse(self, reason: str) -> None:
+        self.get_logger().error(f"not changed: {reason}")
 
     def _warn(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=1.0)
@@ -441,23 +340,6 @@ def _answer_wrong_transitions(node: LifecycleNode) -> None:
             return response
 
     service.callback = answer  # type: ignore[assignment]
-
-
-def _goal_of(agent: Agent | None) -> str:
-    """Where it goes, in words, with its number when there are several."""
-    if agent is None or agent.state.goal is None:
-        return "none"
-    course = agent.state.course
-    number = "" if course is None else f"{course.index + 1}/{len(course.waypoints)} "
-    return f"{number}{agent.state.goal.source}"
-
-
-def _level(status: str) -> bytes:
-    if status in (PlanStatus.OK.value, PlanStatus.BEST_SO_FAR.value):
-        return DiagnosticStatus.OK
-    if status in (PlanStatus.NO_GOAL.value, PlanStatus.LEAST_VIOLATION.value):
-        return DiagnosticStatus.WARN
-    return DiagnosticStatus.ERROR
 
 
 def main() -> None:

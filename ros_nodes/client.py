@@ -141,12 +141,19 @@ class GraphClient:
     def arm(self, armed: bool = True, timeout_s: float = 5.0) -> None:
         """Allow motion, or end it: the tool then brakes and no more commands are sent.
 
+        Asks again while it is refused: on a loaded machine a pose may come a moment too late.
+
         Raises:
-            GraphError: no answer, or refused because there is no fresh tool pose.
+            GraphError: no answer, or refused all the time because there is no fresh tool pose.
         """
-        response = _call(self._arm, SetBool.Request(data=armed), SetBool.Response, timeout_s)
-        if not response.success:
-            raise GraphError(f"command_node: {response.message}")
+        deadline_s = time.monotonic() + timeout_s
+        while True:
+            response = _call(self._arm, SetBool.Request(data=armed), SetBool.Response, timeout_s)
+            if response.success:
+                return
+            if time.monotonic() > deadline_s:
+                raise GraphError(f"command_node: {response.message}")
+            time.sleep(0.02)
 
     def reset_world(self, seed: int, timeout_s: float = 10.0) -> None:
         """Let the simulated world start over, as ``env.reset(seed=seed)`` does.

@@ -23,7 +23,7 @@ from world_model.data.dataset import open_dataset
 
 def _foresee(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "foresee.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
 
 
 DESCRIBED = {name: kind.__doc__ for name, kind in COMMANDS.items()}
@@ -263,7 +263,7 @@ def test_ctrl_c_during_collection_leaves_a_data_set(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
         seen = seen[-200:] + process.stderr.read1(200)  # type: ignore[attr-defined]
     os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode == 130
     dataset = open_dataset(out)
     assert len(dataset) >= 3

@@ -7,6 +7,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 from servo_bundle import write_servo_bundle
+from waiting import PATIENCE_S
 
 import sim  # noqa: F401 registers the environments
 from ros_nodes.client import GraphClient
@@ -19,12 +20,11 @@ SEED = 0  # starts 40 cm from the goal of seed 2
 
 @dataclass
 class Running:
-    """A graph that is up, and how long that took."""
+    """A graph that is up."""
 
     graph: Graph
     client: GraphClient
     run_dir: Path
-    ready_s: float
     seed: int = SEED
 
 
@@ -37,9 +37,9 @@ def bundle(tmp_path_factory: pytest.TempPathFactory, world: TableEnv) -> Path:
 def running(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Running]:
     run_dir = tmp_path_factory.mktemp("run")
     with sim_graph(run_dir, bundle, sim=SimParameters(seed=SEED)) as graph:
-        ready_s = graph.wait_ready()
+        graph.wait_ready(PATIENCE_S)
         with GraphClient(graph.domain_id) as client:
-            yield Running(graph, client, run_dir, ready_s)
+            yield Running(graph, client, run_dir)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from test_process import wait_until
 from trajectory_msgs.msg import JointTrajectory
+from waiting import PATIENCE_S, eventually
 
 from ros_nodes import qos
 from ros_nodes.client import GraphClient
@@ -40,11 +40,11 @@ class Manager:
         self.spinner = Spinner(executor)
 
     def ask(self, transition: int) -> bool:
-        assert self.change.wait_for_service(5.0)
+        assert self.change.wait_for_service(PATIENCE_S)
         request = ChangeState.Request(transition=Transition(id=transition))
         future, done = self.change.call_async(request), threading.Event()
         future.add_done_callback(lambda _: done.set())
-        assert done.wait(20.0)
+        assert done.wait(PATIENCE_S)
         return future.result().success
 
     def close(self) -> None:
@@ -61,7 +61,7 @@ def graph(tmp_path: Path, bundle: Path) -> Iterator[Graph]:
         NodeSpec("agent_node", AgentParameters(bundle=str(bundle), autostart=False)),
     ]
     with Graph(nodes, tmp_path) as graph:
-        graph.wait_ready(30)
+        graph.wait_ready(PATIENCE_S)
         yield graph
 
 
@@ -71,15 +71,15 @@ def test_the_agent_plans_only_while_active(graph, world):
         try:
             assert not manager.ask(Transition.TRANSITION_ACTIVATE)  # not configured yet
             assert manager.ask(Transition.TRANSITION_CONFIGURE)
-            client.wait_for_truth()
+            client.wait_for_truth(PATIENCE_S)
             assert client.plan_status is None
             assert manager.plans == []
             for _ in range(2):  # and all of it again after cleaning up
                 assert manager.ask(Transition.TRANSITION_ACTIVATE)
-                client.set_goal(world.reset(seed=1)[0]["goal_image"])
-                assert wait_until(lambda: any(p.points for p in manager.plans), 3)
+                client.set_goal(world.reset(seed=1)[0]["goal_image"], PATIENCE_S)
+                assert eventually(lambda: any(p.points for p in manager.plans))
                 assert manager.ask(Transition.TRANSITION_DEACTIVATE)
-                assert wait_until(lambda: len(manager.plans[-1].points) == 0, 3)  # stop
+                assert eventually(lambda: len(manager.plans[-1].points) == 0)  # stop
                 assert manager.ask(Transition.TRANSITION_CLEANUP)
                 assert manager.ask(Transition.TRANSITION_CONFIGURE)
                 manager.plans.clear()
@@ -89,8 +89,8 @@ def test_the_agent_plans_only_while_active(graph, world):
 
 def test_sigterm_ends_every_node_with_status_0_and_a_readable_bag(graph, tmp_path):
     with GraphClient(graph.domain_id) as client:
-        client.wait_for_truth()
-        assert wait_until(lambda: client.frame is not None, 3)
+        client.wait_for_truth(PATIENCE_S)
+        assert eventually(lambda: client.frame is not None)
         time.sleep(1.0)  # the recorder looks for new topics five times a second
     pids = graph.pids
     for pid in pids.values():

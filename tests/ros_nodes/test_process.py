@@ -6,10 +6,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 
 import pytest
+from waiting import PATIENCE_S, eventually
 
 from ros_nodes.graph import Graph, GraphError, NodeSpec
 from ros_nodes.params import CommandParameters
@@ -33,13 +33,6 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
         return True
-
-
-def wait_until(condition, timeout_s: float) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s and not condition():
-        time.sleep(0.05)
-    return condition()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +61,7 @@ def test_bad_parameters_end_with_one_line_and_status_2(node, arguments, line):
         env={**os.environ, **transport_environment(free_domain_id())},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=2 * PATIENCE_S,
     )
     assert done.returncode == 2
     assert line in done.stderr
@@ -77,11 +70,11 @@ def test_bad_parameters_end_with_one_line_and_status_2(node, arguments, line):
 
 def test_a_killed_node_is_noticed_and_its_shared_memory_removed(tmp_path):
     with Graph([NodeSpec("command_node", CommandParameters())], tmp_path) as graph:
-        graph.wait_ready(30)
+        graph.wait_ready(PATIENCE_S)
         files = mapped_shared_memory(graph.pids["command_node"])
         assert files
         os.kill(graph.pids["command_node"], signal.SIGKILL)
-        assert wait_until(lambda: _has_ended(graph), 5)
+        assert eventually(lambda: _has_ended(graph))
         with pytest.raises(GraphError, match=r"^command_node has ended \(SIGKILL\)"):
             graph.check()
         assert files & shared_memory()  # a killed process cannot tidy up
@@ -106,9 +99,9 @@ def test_nodes_end_when_their_starter_is_killed(tmp_path):
         from ros_nodes.params import CommandParameters
         graph = Graph([NodeSpec("command_node", CommandParameters())], Path(sys.argv[1]))
         graph.start()
-        graph.wait_ready(30)
+        graph.wait_ready(120)
         print(graph.pids["command_node"], flush=True)
-        time.sleep(60)
+        time.sleep(600)
         """)
     )
     with subprocess.Popen(
@@ -121,9 +114,9 @@ def test_nodes_end_when_their_starter_is_killed(tmp_path):
             assert files
         finally:
             starter.kill()
-    assert wait_until(lambda: gone(pid), 10)
+    assert eventually(lambda: gone(pid))
     # It ended by itself, so it tidied up; on a busy machine that may take a moment.
-    assert wait_until(lambda: not files & shared_memory(), 3)
+    assert eventually(lambda: not files & shared_memory())
 
 
 def test_a_graph_that_never_gets_ready_says_which_node(tmp_path):

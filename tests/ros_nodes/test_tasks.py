@@ -3,12 +3,12 @@
 The tests share a graph and run in the order they are written in.
 """
 
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from waiting import PATIENCE_S, eventually, tool
 
 from controller.settings import ConfigError
 from foresee.replay import replay
@@ -18,21 +18,12 @@ from ros_nodes.plan_log import read_plan_log
 GOAL_SEEDS = (2, 5)
 
 
-def eventually(condition, timeout_s: float) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def task_file(run_dir: Path, name: str, world, seed: int, settings: str) -> Path:
     image = world.reset(seed=seed)[0]["goal_image"]
     Image.fromarray(image).save(run_dir / f"{name}.png")
     path = run_dir / f"{name}.yaml"
     path.write_text(
-        f"goals:\n  - {{image: {name}.png, timeout_s: 60}}\n  - camera: true\n{settings}"
+        f"goals:\n  - {{image: {name}.png, timeout_s: 600}}\n  - camera: true\n{settings}"
     )
     return path
 
@@ -43,26 +34,25 @@ def gaps_s(client, begin: int) -> np.ndarray:
 
 def test_a_task_changes_between_two_frames_and_commands_go_on(running, world):
     client, run_dir = running.client, running.run_dir
-    client.set_goal(world.reset(seed=GOAL_SEEDS[0])[0]["goal_image"])
-    client.arm()
-    assert eventually(lambda: client.command_status.get("state") == "FOLLOWING", 20.0)
+    client.set_goal(world.reset(seed=GOAL_SEEDS[0])[0]["goal_image"], PATIENCE_S)
+    client.arm(timeout_s=PATIENCE_S)
+    assert eventually(lambda: client.command_status.get("state") == "FOLLOWING")
     path = task_file(
         run_dir, "other", world, GOAL_SEEDS[1], "agent: {cost: {action_weight: 0.0}}\n"
     )
-    time.sleep(2.0)
+    assert eventually(lambda: len(gaps_s(client, 0)) > 200)
     usual = gaps_s(client, 0)
     before = len(client._command_times_s)
-    client.set_task(path)
-    assert eventually(lambda: client.plan_status.goal.startswith("1/2 image "), 5.0)
-    time.sleep(1.0)
+    client.set_task(path, PATIENCE_S)
+    assert eventually(lambda: client.plan_status.goal.startswith("1/2 image "))
+    assert eventually(lambda: len(gaps_s(client, before)) > 100)
     changing = gaps_s(client, before)
     # 100 Hz all the way. A busy machine delays commands at any time: not more than just before,
     # and no pause near the age at which plans are too old (0.35 s) that was not there before.
-    assert len(changing) > 80
-    assert np.median(changing) == pytest.approx(0.01, abs=0.003)
+    assert np.median(changing) < max(0.013, 1.5 * np.median(usual))
     assert changing.max() < max(0.15, 2 * usual.max())
     # The share of every cost in force is published, and of no other.
-    assert eventually(lambda: client.plan_status.usable, 5.0)
+    assert eventually(lambda: client.plan_status.usable)
     shares = [report for report in client.plan_reports(0) if report.usable][-1].values
     assert {"cost.goal", "cost.smoothness"} <= shares.keys()
     assert "cost.action" not in shares
@@ -73,19 +63,18 @@ def test_the_robot_goes_to_the_new_goal(running, world):
     goal_m = world.truth()["goal_position_m"]
 
     def distance_m() -> float:
-        truth = running.client.wait_for_truth()
-        return np.linalg.norm([truth[f"tool_position_m.{a}"] for a in "xyz"] - goal_m)
+        return float(np.linalg.norm(tool(running.client) - goal_m))
 
-    assert eventually(lambda: distance_m() < 0.08, 20.0)
+    assert eventually(lambda: distance_m() < 0.08)
 
 
 def test_another_model_takes_over_as_well(running, world, bundle):
     path = task_file(
         running.run_dir, "model", world, GOAL_SEEDS[0], f"bundle: {bundle}\nname: model\n"
     )
-    running.client.set_task(path)
-    assert eventually(lambda: running.client.plan_status.usable, 5.0)
-    assert eventually(lambda: running.client.command_status["state"] == "FOLLOWING", 5.0)
+    running.client.set_task(path, PATIENCE_S)
+    assert eventually(lambda: running.client.plan_status.usable)
+    assert eventually(lambda: running.client.command_status["state"] == "FOLLOWING")
 
 
 def test_a_task_that_cannot_be_done_is_refused_and_the_old_one_goes_on(running):
@@ -97,8 +86,8 @@ def test_a_task_that_cannot_be_done_is_refused_and_the_old_one_goes_on(running):
     with pytest.raises(GraphError, match="not taken up"):
         running.client.set_task(path, timeout_s=1.0)
     log = running.run_dir / "logs" / "agent_node.log"
-    assert "the model has no critic" in log.read_text()
-    assert eventually(lambda: running.client.plan_status.usable, 5.0)
+    assert eventually(lambda: "the model has no critic" in log.read_text())
+    assert eventually(lambda: running.client.plan_status.usable)
     assert running.client.plan_status.task == "model"
 
 

@@ -1,4 +1,3 @@
-import gymnasium
 import numpy as np
 import pytest
 
@@ -10,15 +9,6 @@ from sim.world import World
 
 ENV = "foresee/PickPlace-v0"
 STAGES = ("success_reach", "success_grasp", "success_lift", "success")
-
-
-@pytest.fixture
-def env():
-    env = gymnasium.make(ENV)
-    blank = np.zeros((64, 64, 3), np.uint8)
-    env.unwrapped._image = blank.copy  # most tests look at no image
-    yield env
-    env.close()
 
 
 @pytest.fixture

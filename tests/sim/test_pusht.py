@@ -13,15 +13,6 @@ from sim.world import World
 ENV = "foresee/PushT-v0"
 
 
-@pytest.fixture
-def env():
-    env = gymnasium.make(ENV)
-    blank = np.zeros((64, 64, 3), np.uint8)
-    env.unwrapped._image = blank.copy  # most tests look at no image
-    yield env
-    env.close()
-
-
 def test_the_shape_has_its_centre_of_mass_at_the_origin():
     areas = [4 * half[0] * half[1] for half, _ in tee.TEE.boxes]
     centres = np.array([centre for _, centre in tee.TEE.boxes])

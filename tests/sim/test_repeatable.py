@@ -40,7 +40,7 @@ def start(env_id, cache):
 def test_two_processes_see_the_same_frames_and_share_a_new_cache(env_id, tmp_path):
     """Both start on an empty cache, as parallel workers of the first collection do."""
     processes = [start(env_id, tmp_path) for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
+    outputs = [process.communicate(timeout=400)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     first, second = (output.split("frames ")[1].strip() for output in outputs)
     assert first == second != hashlib.sha256().hexdigest()

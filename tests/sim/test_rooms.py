@@ -1,4 +1,3 @@
-import gymnasium
 import numpy as np
 import pytest
 
@@ -9,15 +8,6 @@ from sim.randomization import Scene
 from sim.rooms import BASE_RADIUS_M, DOOR_WIDTH_M, WALL_THICKNESS_M, Rooms
 
 ENV = "foresee/TwoRooms-v0"
-
-
-@pytest.fixture
-def env():
-    env = gymnasium.make(ENV)
-    blank = np.zeros((64, 64, 3), np.uint8)
-    env.unwrapped._image = blank.copy  # most tests look at no image
-    yield env
-    env.close()
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(ended_by)
-    code_of = process.wait(timeout=60)
+    code_of = process.wait(timeout=240)
     step = load_checkpoint(out).step
     assert 0 < step < SMALL.steps
     if ended_by is signal.SIGINT:  # a step begun is ended, and none is lost

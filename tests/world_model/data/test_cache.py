@@ -203,7 +203,7 @@ def test_two_processes_build_one_cache(long_set: Path) -> None:
         )
         for _ in range(2)
     ]
-    said = {process.communicate(timeout=60)[0] for process in processes}
+    said = {process.communicate(timeout=240)[0] for process in processes}
     assert len(said) == 1
     assert len(said.pop().strip()) == 64
 

@@ -71,7 +71,7 @@ def test_ctrl_c_keeps_every_episode_added(tmp_path: Path) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read().splitlines()
-        process.wait(timeout=10)
+        process.wait(timeout=120)
     finally:
         process.kill()
     added = int(rest[-1].split()[1]) if rest else 7
@@ -127,7 +127,7 @@ except DatasetError as error:
     print(error)
 """
     process = start(script, tmp_path / "set")
-    said, _ = process.communicate(timeout=30)
+    said, _ = process.communicate(timeout=240)
     assert "cannot write the data set (" in said
     assert "the 3 episodes written before remain usable" in said
     assert said.count("\n") == 1

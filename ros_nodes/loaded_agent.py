@@ -1,0 +1,138 @@
+"""What `agent_node` plans with: the agent in force, its model and task, the log of its plans."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+from controller.agent import Agent
+from controller.config import AgentConfig, load_agent_config
+from controller.configurator import Configurator, Prepared, TaskConfig, load_task
+from controller.record import PlanRecord
+from ros_nodes.params import AgentParameters
+from ros_nodes.plan_log import PlanLog, setup_of
+from ros_nodes.resources import resources
+from ros_nodes.task_switch import TaskSwitch
+from world_model.runtime import OnnxWorldModel, Provider, load_world_model
+
+
+class LoadedAgent:
+    """The agent in force and what may follow it.
+
+    Any thread may call `request`; the rest is for the one that plans, or before there is one.
+
+    Attributes:
+        agent: plans.
+        model: what it plans with.
+        task: what it does, as its file names it.
+        bundle: folder of the model.
+    """
+
+    agent: Agent
+    model: OnnxWorldModel
+    task: str
+    bundle: str
+
+    def __init__(
+        self, given: AgentParameters, refuse: Callable[[str], None], warn: Callable[[str], None]
+    ) -> None:
+        """Load the model and the task that the parameters name.
+
+        Args:
+            given: the node's parameters.
+            refuse: is told why a task was not taken.
+            warn: is told what else goes wrong without ending anything.
+
+        Raises:
+            ValueError: a parameter, the bundle, the task or one of its settings cannot be used.
+            FileExistsError: there is a log already.
+        """
+        if not given.bundle:
+            raise ValueError("parameter bundle: name the folder of a world model bundle")
+        task = TaskConfig()
+        if given.task:
+            task = load_task(Path(given.task))
+        elif given.agent_config:
+            task = TaskConfig(agent=load_agent_config(Path(given.agent_config)))
+        self._given = given
+        self._refuse = refuse
+        self._warn = warn
+        self._log: PlanLog | None = None
+        configurator = Configurator(resources(self._load_model), given.bundle)
+        self._switch = TaskSwitch(configurator, self._adjusted, self._check, refuse)
+        try:
+            prepared = configurator.prepare(self._switch.adjusted(task))
+            if given.plan_log:
+                self._log = PlanLog(Path(given.plan_log))
+            self._take(prepared, prepared.begin())
+        except Exception:
+            self.close()
+            raise
+
+    def request(self, path: Path) -> None:
+        """Ask for the task of a file; `change` takes it up when it is loaded."""
+        self._switch.request(path)
+
+    def change(self) -> TaskConfig | None:
+        """Go on with the next task, if one is ready: that task, or None when nothing changed."""
+        prepared = self._switch.take()
+        if prepared is None:
+            return None
+        try:
+            agent = prepared.begin()
+            agent.take_over(self.agent)
+            self._take(prepared, agent)
+        except Exception as error:
+            self._refuse(f"task {prepared.task.name}: {error}")
+            return None
+        return prepared.task
+
+    def close(self) -> None:
+        """End the thread that prepares tasks; finish the log."""
+        self._switch.close()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _load_model(self, bundle: str) -> OnnxWorldModel:
+        given = self._given
+        provider = cast(Provider, given.provider)
+        return load_world_model(Path(bundle), provider, given.threads, given.variant)
+
+    def _adjusted(self, config: AgentConfig) -> AgentConfig:
+        # Simulated time waits for a plan, the robot does not: these two are the graph's to say.
+        given = self._given
+        return replace(config, latency_steps=given.latency_steps, deadline_s=given.deadline_s)
+
+    def _check(self, agent: Agent) -> None:
+        """Refuse a task whose model needs other topics or other commands."""
+        ours, asked = self.model.spec, agent.model.spec
+        for what, now, then in (
+            ("cameras", dict(ours.cameras), dict(asked.cameras)),
+            ("actions", tuple(ours.action_names), tuple(asked.action_names)),
+        ):
+            if now != then:
+                raise ValueError(f"its model has {what} {then}, this graph {now}")
+
+    def _take(self, prepared: Prepared, agent: Agent) -> None:
+        assert isinstance(agent.model, OnnxWorldModel)
+        self.agent, self.model = agent, agent.model
+        self.task, self.bundle = prepared.task.name, prepared.bundle
+        if self._log is not None:
+            given = self._given
+            self._log.setup(
+                setup_of(
+                    agent.config, self.bundle, self.model.provider, given.variant, given.threads
+                )
+            )
+            agent.log = self._write_log
+
+    def _write_log(self, record: PlanRecord) -> None:
+        assert self._log is not None
+        try:
+            self._log.write(record)
+        except OSError as error:  # a full disk must not stop the robot
+            self._warn(f"plans are not logged any more: {error.strerror}")
+            self.agent.log = None
