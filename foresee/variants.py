@@ -24,10 +24,11 @@ from controller.types import ModelState, Observation
 from foresee.evaluate import Evaluation, evaluate, waiting_world
 from world_model.bundle import BundleError, annotate
 from world_model.checkpoint import load_checkpoint, model_from_checkpoint
-from world_model.data.mixture import Mixture, open_mixture
+from world_model.data.mixture import Mixture
 from world_model.export import add_rollout
 from world_model.rollout_graph import VARIANTS, rollout_graph
 from world_model.runtime import ROLLOUT, OnnxWorldModel, Rollouts, load_world_model
+from world_model.training_data import open_training_data
 
 Array = NDArray[np.float32]
 MIN_OVERLAP = 0.95
@@ -98,10 +99,8 @@ def add_variants(
     checkpoint = load_checkpoint(run)
     model, config = model_from_checkpoint(checkpoint), checkpoint.config
     exact = load_world_model(path, "cpu")
-    mixture = open_mixture(
-        dataset, config.data_weights, config.held_out, config.seed, skip_bad=skip_bad
-    )
-    searches = held_out_searches(exact, mixture, agent)
+    with open_training_data(dataset, config, skip_bad=skip_bad) as mixture:
+        searches = held_out_searches(exact, mixture, agent)
     verdicts = {}
     fp32_rate: float | None = None
     for name in VARIANTS:

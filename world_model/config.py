@@ -113,6 +113,9 @@ class TrainConfig:
     """One number for each --data: the share of the clips drawn from it (by default its frames)."""
     held_out: float = 0.1
     """Share of the episodes kept back for validation."""
+    cache_gb: float = 0.0
+    """Largest size of the decoded data on the disk in GB; 0 sets no bound. A larger data set is
+    streamed: a few shards of episodes are decoded at a time, see docs/data-quality.md."""
     shift_px: int = 0
     """Random image shift in pixels, the same for a whole clip (0 turns it off)."""
     validate_every: int = 500
@@ -133,6 +136,13 @@ class TrainConfig:
         for name in ("warmup_steps", "weight_decay", "shift_px", "seed", "threads"):
             value = getattr(self, name)
             _require(value >= 0, f"{name} must not be negative", value)
+        _require(0 <= self.cache_gb < 1e9, "cache_gb must not be negative", self.cache_gb)
+        _require(
+            not (self.cache_gb and self.encoder_frozen),
+            "cache_gb must be 0 with a frozen encoder, which encodes every frame at once "
+            "(or add --no-freeze-encoder)",
+            self.cache_gb,
+        )
         _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
         _require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
 

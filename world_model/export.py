@@ -27,10 +27,11 @@ from world_model.bundle import (
     write_manifest,
 )
 from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
-from world_model.data.mixture import Mixture, open_mixture
+from world_model.data.mixture import Mixture
 from world_model.jepa import Jepa
 from world_model.rollout_graph import OPSET, rollout_graph
 from world_model.runtime import ROLLOUT, OnnxWorldModel, Start, load_world_model
+from world_model.training_data import open_training_data
 
 PARITY_TOLERANCE = 1e-4
 _PARITY_HORIZON = 12
@@ -89,29 +90,27 @@ def export(
         raise ExportError(f"{out}: not a bundle, so it is not replaced; choose another --out")
     model = model_from_checkpoint(checkpoint)
     config = checkpoint.config
-    mixture = open_mixture(
-        dataset, config.data_weights, config.held_out, config.seed, skip_bad=skip_bad
-    )
-    if mixture.cache.dataset_hash != checkpoint.data["dataset_hash"]:
-        named = dataset if isinstance(dataset, Path) else ", ".join(map(str, dataset))
-        raise ExportError(f"{named}: not the data that {run} was trained on")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        spec = _spec(checkpoint, model)
-        _write_networks(model, spec, staging)
-        details = _details(checkpoint)
-        write_manifest(staging, spec, details)
-        bundle = add_rollout(staging, ROLLOUT, rollout_graph(model), {})
-        details["networks"] = bundle.manifest["networks"]
-        details["parity"] = _parity(model, staging, mixture)
-        write_manifest(staging, spec, details)
-        staging.chmod(0o755)
-        if out.exists():
-            shutil.rmtree(out)
-        os.replace(staging, out)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with open_training_data(dataset, config, skip_bad=skip_bad) as mixture:
+        if mixture.cache.dataset_hash != checkpoint.data["dataset_hash"]:
+            named = dataset if isinstance(dataset, Path) else ", ".join(map(str, dataset))
+            raise ExportError(f"{named}: not the data that {run} was trained on")
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        try:
+            spec = _spec(checkpoint, model)
+            _write_networks(model, spec, staging)
+            details = _details(checkpoint)
+            write_manifest(staging, spec, details)
+            bundle = add_rollout(staging, ROLLOUT, rollout_graph(model), {})
+            details["networks"] = bundle.manifest["networks"]
+            details["parity"] = _parity(model, staging, mixture)
+            write_manifest(staging, spec, details)
+            staging.chmod(0o755)
+            if out.exists():
+                shutil.rmtree(out)
+            os.replace(staging, out)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
     return open_bundle(out)
 
 

@@ -28,12 +28,13 @@ from world_model.checkpoint import (
 )
 from world_model.config import TrainConfig
 from world_model.data.clips import Cache
-from world_model.data.mixture import Mixture, open_mixture
+from world_model.data.mixture import Mixture
 from world_model.data.spec import DatasetError
 from world_model.interrupt import HeldInterrupt
 from world_model.jepa import Clips, Jepa, Normalization
 from world_model.latents import adopt_encoder, encode_frames
 from world_model.probe import HORIZON, alarms, validate
+from world_model.training_data import open_training_data
 
 
 class DivergedError(RuntimeError):
@@ -95,9 +96,14 @@ def train(
     """
     began = time.monotonic()
     torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    mixture = open_mixture(
-        dataset, config.data_weights, config.held_out, config.seed, progress, skip_bad
-    )
+    with open_training_data(dataset, config, progress, skip_bad) as mixture:
+        return _train_on(mixture, out, config, resume, progress, began)
+
+
+def _train_on(
+    mixture: Mixture, out: Path, config: TrainConfig, resume: bool, progress: bool, began: float
+) -> TrainResult:
+    """`train` on data that is open; ``began`` is when that was begun, by the monotonic clock."""
     cache, fit, held_out = mixture.cache, mixture.fit, mixture.held_out
     for what, names in (
         ("actions", cache.spec.action_names),
@@ -171,7 +177,9 @@ def train(
                 )
             _append_losses(out, step, losses)
             if step % config.validate_every == 0 or step == config.steps:
-                report = {"step": step, **validate(model, cache, fit, held_out, config.seed)}
+                # Of a stream, the probes are fitted on the episodes just trained on.
+                seen = mixture.stream.episodes(step - 1) if mixture.stream else fit
+                report = {"step": step, **validate(model, cache, seen, held_out, config.seed)}
                 history.append(report)
                 _log_validation(writer, report, _latent_width(model), bar)
             if step % config.checkpoint_every == 0 or step == config.steps:
@@ -207,7 +215,10 @@ def draw_clips(
     """The batch of one step: a function of (seed, step) alone, so that a resumed run repeats it.
 
     Where the ``latents (T, N, D)`` of all frames are given, they take the place of the images.
+    Of a stream, the clips are from the shards of the step instead of from all ``starts``.
     """
+    if mixture.stream is not None:
+        starts = (mixture.stream.clip_starts(step),)
     rng = np.random.default_rng((config.seed, step))
     chosen = mixture.draw(starts, config.batch, rng)
     if latents is not None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from world_model.data import layout
 from world_model.data.clips import Cache, Clips, split_episodes
 from world_model.data.dataset import Dataset, open_dataset
-from world_model.data.decode import arrays_of, decode_dataset, images_name, reserve
+from world_model.data.decode import Arrays, arrays_of, decode_dataset, images_name, reserve
 from world_model.data.frames import FrameFile
 from world_model.data.intact import survey
 from world_model.data.spec import DatasetError
@@ -48,7 +48,16 @@ def build_cache(dataset_path: str | Path, progress: bool = True, skip_bad: bool 
     Raises:
         DatasetError: the data set is damaged, or the disk is full; one line naming the file.
     """
-    dataset = _open_intact(dataset_path, progress) if skip_bad else open_dataset(dataset_path)
+    return cache_of(open_for_cache(dataset_path, progress, skip_bad), progress)
+
+
+def open_for_cache(path: str | Path, progress: bool = True, skip_bad: bool = False) -> Dataset:
+    """Open a data set, or what is intact of it; arguments and errors of `build_cache`."""
+    return _open_intact(path, progress) if skip_bad else open_dataset(path)
+
+
+def cache_of(dataset: Dataset, progress: bool = True) -> Cache:
+    """Open or build the cache of an opened data set; arguments and errors of `build_cache`."""
     folder = dataset.path / FOLDER
     if (cache := _open(dataset, folder)) is not None:
         return cache
@@ -109,12 +118,6 @@ def _open(dataset: Dataset, folder: Path) -> Cache | None:
         path = folder / name
         if not path.is_file() or path.stat().st_size != arrays.nbytes(name):
             return None
-
-    def numbers(name: str) -> NDArray[np.float32]:
-        shape = arrays.shapes[name]
-        # An empty file cannot be mapped.
-        return np.memmap(folder / name, np.float32, "r", shape=shape) if shape[1] else _none(shape)
-
     lengths = np.array([info.length for info in dataset.episodes], dtype=np.int64)
     return Cache(
         spec=dataset.spec,
@@ -122,9 +125,9 @@ def _open(dataset: Dataset, folder: Path) -> Cache | None:
             camera: FrameFile(folder / images_name(camera), arrays.shapes[images_name(camera)])
             for camera in dataset.spec.cameras
         },
-        proprio=numbers("proprio.f32"),
-        actions=numbers("actions.f32"),
-        evaluation=numbers("evaluation.f32"),
+        proprio=map_numbers(folder / "proprio.f32", arrays),
+        actions=map_numbers(folder / "actions.f32", arrays),
+        evaluation=map_numbers(folder / "evaluation.f32", arrays),
         episode_starts=np.cumsum(lengths) - lengths,
         episode_lengths=lengths,
         dataset_hash=dataset_hash,
@@ -132,8 +135,12 @@ def _open(dataset: Dataset, folder: Path) -> Cache | None:
     )
 
 
-def _none(shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.zeros(shape, np.float32)
+def map_numbers(path: Path, arrays: Arrays) -> NDArray[np.float32]:
+    """Map a file of numbers, one of `arrays_of`."""
+    shape = arrays.shapes[path.name]
+    if not shape[1]:  # an empty file cannot be mapped
+        return np.zeros(shape, np.float32)
+    return np.memmap(path, np.float32, "r", shape=shape)
 
 
 @contextmanager
@@ -156,8 +163,7 @@ def _build(dataset: Dataset, folder: Path, progress: bool) -> None:
     if needed > free:
         raise DatasetError(
             f"{dataset.path}: the cache needs {needed / 1e6:.0f} MB, the disk has "
-            f"{free / 1e6:.0f} MB left; free some, or divide the data set with "
-            "`foresee data export --episodes`"
+            f"{free / 1e6:.0f} MB left; free some, or train with a smaller --cache-gb"
         )
     if progress:
         going_on = "going on with" if partial.exists() else "decoding"
@@ -165,7 +171,7 @@ def _build(dataset: Dataset, folder: Path, progress: bool) -> None:
             f"{dataset.path}: {going_on} {dataset.frames} frames, "
             f"cache of {arrays.total / 1e6:.0f} MB"
         )
-    dataset_hash = _check_hashes(dataset)
+    dataset_hash = check_hashes(dataset)
     try:
         partial.mkdir(exist_ok=True)
         for name in arrays.kinds:
@@ -180,7 +186,7 @@ def _build(dataset: Dataset, folder: Path, progress: bool) -> None:
         raise
 
 
-def _check_hashes(dataset: Dataset) -> str:
+def check_hashes(dataset: Dataset) -> str:
     """Compare every file with its hash as written; return the hash of them all."""
     summary = hashlib.sha256(json.dumps(dataset.spec.to_json(), sort_keys=True).encode())
     for name in dataset.files():

@@ -42,11 +42,17 @@ class Arrays(NamedTuple):
         return sum(map(self.nbytes, self.kinds))
 
 
-def arrays_of(dataset: Dataset) -> Arrays:
-    """The files that a data set is decoded into: T frames of each camera, T rows of numbers."""
+def arrays_of(dataset: Dataset, images: int | None = None) -> Arrays:
+    """The files that a data set is decoded into: T rows of numbers, T frames of each camera.
+
+    Args:
+        dataset: the data set.
+        images: frames of each camera if they are not T.
+    """
     spec, frames = dataset.spec, dataset.frames
+    kept = frames if images is None else images
     shapes: dict[str, tuple[int, ...]] = {
-        images_name(camera): (frames, *size, 3) for camera, size in spec.cameras.items()
+        images_name(camera): (kept, *size, 3) for camera, size in spec.cameras.items()
     }
     kinds: dict[str, type[np.generic]] = dict.fromkeys(shapes, np.uint8)
     for name, names in (
@@ -94,7 +100,7 @@ def decode_dataset(dataset: Dataset, folder: Path, progress: bool) -> None:
     lengths = [info.length for info in dataset.episodes]
     starts = np.cumsum([0, *lengths])
     place = {info.index: int(start) for info, start in zip(dataset.episodes, starts, strict=False)}
-    _write_rows(dataset, folder, place)
+    write_rows(dataset, folder, place)
     journal = Journal(folder / JOURNAL)
     videos = [
         (camera, file)
@@ -133,7 +139,8 @@ class Journal:
         self._noted_s = time.monotonic()
 
 
-def _write_rows(dataset: Dataset, folder: Path, place: dict[int, int]) -> None:
+def write_rows(dataset: Dataset, folder: Path, place: dict[int, int]) -> None:
+    """Write the numbers of every episode from row ``place[index]``; memory of one parquet file."""
     for data_file in sorted({info.data_file for info in dataset.episodes}):
         for index, rows in dataset.read_rows(data_file).items():
             for name in ("proprio", "actions", "evaluation"):
@@ -141,6 +148,35 @@ def _write_rows(dataset: Dataset, folder: Path, place: dict[int, int]) -> None:
                 with (folder / f"{name}.f32").open("r+b") as file:
                     file.seek(place[index] * values.shape[1] * 4)
                     file.write(np.ascontiguousarray(values, np.float32).data)
+
+
+def decode_episode(dataset: Dataset, info: EpisodeInfo, folder: Path, row: int) -> None:
+    """Decode the frames of one episode into rows ``[row, row + length)``; memory of one frame.
+
+    Args:
+        dataset: that it is of.
+        info: the episode.
+        folder: has the files of `arrays_of`.
+        row: where its first frame goes.
+
+    Raises:
+        DatasetError: a video is damaged; one line naming the file.
+    """
+    for camera, part in info.videos.items():
+        last = part.first_frame + info.length
+        shape = (*dataset.spec.cameras[camera], 3)
+        with (folder / images_name(camera)).open("r+b") as out:
+            out.seek(row * int(np.prod(shape)))
+            for number, frame in _numbered(dataset, part.file, part.first_frame, last, None):
+                _check_shape(frame, shape, dataset.path / part.file, number)
+                out.write(np.ascontiguousarray(frame).data)
+
+
+def _check_shape(frame: NDArray[np.uint8], shape: tuple[int, ...], path: Path, number: int) -> None:
+    if frame.shape != shape:
+        raise DatasetError(
+            f"{path}: frames are {frame.shape[:2]}, the data set says {shape[:2]}", number
+        )
 
 
 def _decode_video(
@@ -170,11 +206,7 @@ def _decode_video(
         # What lies between the intact episodes of a damaged set may not be decodable.
         for first, last in _stretches(infos, camera, 0 if dataset.left_out else _WORTH_A_SEEK):
             for number, frame in _numbered(dataset, file, max(first, done), last, end):
-                if frame.shape != shape:
-                    raise DatasetError(
-                        f"{path}: frames are {frame.shape[:2]}, the data set says {shape[:2]}",
-                        number,
-                    )
+                _check_shape(frame, shape, path, number)
                 if target[number] >= 0:
                     out.seek(int(target[number]) * size)
                     out.write(np.ascontiguousarray(frame).data)
@@ -195,13 +227,13 @@ def _stretches(infos: Sequence[EpisodeInfo], camera: str, unused: int) -> list[t
 
 
 def _numbered(
-    dataset: Dataset, file: str, first: int, last: int, end: int
+    dataset: Dataset, file: str, first: int, last: int, end: int | None
 ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
     """Frames ``[first, last)`` of a video with their numbers.
 
     Raises:
-        DatasetError: there are fewer; or there are more than ``end`` in all, where no hash says
-            that the file is the one written.
+        DatasetError: there are fewer; or there are more than ``end`` in all, if it is given and no
+            hash says that the file is the one written.
     """
     if first >= last:
         return
@@ -212,7 +244,9 @@ def _numbered(
         yield number, frame
         number += 1
     if number < last:
-        raise DatasetError(f"{path}: holds {number} frames, its episodes need {end}", number)
+        raise DatasetError(
+            f"{path}: holds {number} frames, its episodes need {end or last}", number
+        )
     if last == end and file not in dataset.hashes and not dataset.left_out:
         more = sum(1 for _ in frames)
         if more:

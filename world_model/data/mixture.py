@@ -11,15 +11,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from world_model.data.cache import build_cache
+from world_model.data.cache import cache_of, open_for_cache
 from world_model.data.clips import Cache, split_episodes
+from world_model.data.decode import arrays_of
 from world_model.data.frames import JoinedFrames
 from world_model.data.spec import DatasetError, DatasetSpec
+from world_model.data.stream import Bound, Stream
 
 
 @dataclass(frozen=True)
 class Mixture:
     """One or several data sets as one cache, split into training and held-out episodes.
+
+    A context manager that ends the stream, where there is one.
 
     Attributes:
         cache: all frames, the data sets one after the other.
@@ -27,6 +31,7 @@ class Mixture:
         held_out: episodes kept back; the same share of each data set.
         parts: for each data set, those of its episodes that are trained on.
         weights: for each data set, the share of the clips that come from it; they sum to 1.
+        stream: decides what can be drawn when the cache is larger than it may be.
     """
 
     cache: Cache
@@ -34,6 +39,16 @@ class Mixture:
     held_out: NDArray[np.int64]
     parts: tuple[NDArray[np.int64], ...]
     weights: tuple[float, ...]
+    stream: Stream | None = None
+
+    def __enter__(self) -> Mixture:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Remove what was streamed."""
+        if self.stream is not None:
+            self.stream.close()
 
     def clip_starts(self, length: int) -> tuple[NDArray[np.int64], ...]:
         """For each data set, every frame at which a training clip can start.
@@ -63,6 +78,7 @@ def open_mixture(
     seed: int = 0,
     progress: bool = True,
     skip_bad: bool = False,
+    bound: Bound | None = None,
 ) -> Mixture:
     """Open data sets for training; of each the same share of episodes is held out.
 
@@ -74,6 +90,7 @@ def open_mixture(
         seed: of the choice of the episodes held out.
         progress: see `build_cache`.
         skip_bad: see `build_cache`.
+        bound: stream the data set if its cache would be larger.
 
     Raises:
         DatasetError: a data set cannot be read or does not fit the first one, or the weights are
@@ -84,7 +101,16 @@ def open_mixture(
         raise DatasetError(f"{len(weights)} data weights for {len(paths)} data sets; give each one")
     if not all(np.isfinite(weight) and weight > 0 for weight in weights):
         raise DatasetError(f"data weights must be positive numbers, got {list(weights)}")
-    caches = [build_cache(path, progress=progress, skip_bad=skip_bad) for path in paths]
+    datasets = [open_for_cache(path, progress, skip_bad) for path in paths]
+    if bound is not None and sum(arrays_of(one).total for one in datasets) > bound.nbytes:
+        if len(datasets) > 1:
+            raise DatasetError(
+                f"{len(datasets)} data sets together are larger than --cache-gb, and only one can "
+                "be streamed; give one --data or a larger --cache-gb"
+            )
+        stream = Stream(datasets[0], bound, held_out, seed, progress)
+        return Mixture(stream.cache, stream.fit, stream.held_out, (stream.fit,), (1.0,), stream)
+    caches = [cache_of(dataset, progress) for dataset in datasets]
     fit, kept, first = [], [], 0
     for cache in caches:
         train, held = split_episodes(len(cache.episode_starts), held_out, seed)
