@@ -187,7 +187,7 @@ class Run:
             job = GraphRun(
                 env_id=self.env,
                 bundle=bundle,
-                agent=self.agent or (None if self.task else agent_settings(bundle)),
+                agent=self.agent,
                 task=self.task,
                 goals=self.goals,
                 seed=self.seed,
@@ -327,7 +327,7 @@ class Demo:
             DemoJob(
                 env_id=self.env,
                 bundle=bundle,
-                agent=self.agent or (agent_settings(bundle) if bundle else None),
+                agent=self.agent,
                 goals=self.goals,
                 seed=self.seed,
                 provider=self.provider,

@@ -14,7 +14,7 @@ from launch import LaunchDescription
 ARGUMENTS = [
     DeclareLaunchArgument("bundle", description="folder of the world model bundle"),
     DeclareLaunchArgument(
-        "agent_config", default_value="", description="YAML file of the agent; empty: defaults"
+        "agent_config", default_value="", description="YAML file of the agent; empty: the bundle's"
     ),
     DeclareLaunchArgument(
         "env_id", default_value="foresee/Reach-v0", description="simulated world"

@@ -15,6 +15,7 @@ from ros_nodes.params import AgentParameters
 from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.resources import resources
 from ros_nodes.task_switch import TaskSwitch
+from world_model.bundle import agent_settings
 from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 
@@ -52,10 +53,11 @@ class LoadedAgent:
         if not given.bundle:
             raise ValueError("parameter bundle: name the folder of a world model bundle")
         task = TaskConfig()
+        settings = Path(given.agent_config) if given.agent_config else None
         if given.task:
             task = load_task(Path(given.task))
-        elif given.agent_config:
-            task = TaskConfig(agent=load_agent_config(Path(given.agent_config)))
+        elif settings := settings or agent_settings(Path(given.bundle)):
+            task = TaskConfig(agent=load_agent_config(settings))
         self._given = given
         self._refuse = refuse
         self._warn = warn

@@ -70,7 +70,9 @@ class AgentParameters:
     """Parameters of `agent_node`."""
 
     bundle: str = parameter("", "folder of the world model bundle")
-    agent_config: str = parameter("", "YAML file of the agent; empty for the defaults")
+    agent_config: str = parameter(
+        "", "YAML file of the agent; empty for the bundle's own or the defaults"
+    )
     task: str = parameter("", "YAML file of the task to begin with, instead of agent_config")
     plan_log: str = parameter("", "new file for the inputs of every plan (MCAP); empty for none")
     provider: str = parameter(

@@ -1,0 +1,27 @@
+"""What agent_node plans with, without the node."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from ros_nodes.loaded_agent import LoadedAgent
+from ros_nodes.params import AgentParameters
+
+
+def _samples(bundle: Path, agent_config: str = "") -> int:
+    given = AgentParameters(bundle=str(bundle), agent_config=agent_config)
+    loaded = LoadedAgent(given, refuse=print, warn=print)
+    return loaded.agent.config.planner.samples
+
+
+def test_settings_in_the_bundle_are_the_default(bundle: Path, tmp_path: Path) -> None:
+    own = tmp_path / "bundle"
+    shutil.copytree(bundle, own)
+    defaults = _samples(own)
+    (own / "agent.yaml").write_text("planner: {samples: 48, elites: 6}\n")
+    other = tmp_path / "other.yaml"
+    other.write_text("planner: {samples: 32, elites: 6}\n")
+    assert defaults != 48
+    assert _samples(own) == 48
+    assert _samples(own, str(other)) == 32
