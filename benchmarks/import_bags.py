@@ -1,6 +1,6 @@
 """How long, how large, how much memory: importing a long recording of two cameras.
 
-    python -m benchmarks.import_bags --minutes 30 --out /tmp/long
+    python -m benchmarks.import_bags --minutes 30 --out runs/long
 
 Writes a bag as `recorder_node` does of `sim_node` (10 images/s of each of two cameras, 100
 readings, poses and commands a second, stamped with simulated time; pictures are drawn, not
