@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from sim.envs.table import TableEnv, Truth
-from sim.randomization import Randomization
 from sim.robot import Box
 from sim.world import BlockShape
 
@@ -48,31 +44,16 @@ class PickPlaceEnv(TableEnv):
         render_mode: None or "rgb_array".
     """
 
+    box = BOX
+    block = BLOCK
+    tool_axes = ("tool.vx", "tool.vy", "tool.vz")
+    max_speed_m_s = MAX_SPEED_M_S
+    gripper = True
     success_radius_m = 0.04
 
-    def __init__(
-        self,
-        image_size: int = 64,
-        camera: str = "scene",
-        randomization: Randomization | Mapping[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(
-            box=BOX,
-            block=BLOCK,
-            action_names=("tool.vx", "tool.vy", "tool.vz"),
-            max_speed_m_s=MAX_SPEED_M_S,
-            image_size=image_size,
-            camera=camera,
-            randomization=randomization,
-            render_mode=render_mode,
-            gripper=True,
-        )
-        self._tool_start_m = np.zeros(3)
-        self._start_m = np.zeros(3)
-        self._start_yaw_rad = 0.0
-        self._goal_m = np.zeros(3)
-        self._reached = self._grasped = self._lifted = False
+    _tool_start_m = _start_m = _goal_m = np.zeros(3)
+    _start_yaw_rad = 0.0
+    _reached = _grasped = _lifted = False
 
     def advance(self, dt_s: float) -> None:
         """Let time pass, and take note of the stages that were reached."""

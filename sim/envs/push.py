@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from sim.assets import TOOL_RADIUS_M
 from sim.envs.table import TableEnv, Truth
-from sim.randomization import Randomization
 from sim.robot import Box
 from sim.world import BLOCK_SIZE_M, CUBE
 
@@ -40,29 +36,14 @@ class PushEnv(TableEnv):
         render_mode: None or "rgb_array".
     """
 
+    box = BOX
+    block = CUBE
+    tool_axes = ("tool.vx", "tool.vy")
+    max_speed_m_s = MAX_SPEED_M_S
     success_radius_m = 0.04
 
-    def __init__(
-        self,
-        image_size: int = 64,
-        camera: str = "scene",
-        randomization: Randomization | Mapping[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(
-            box=BOX,
-            block=CUBE,
-            action_names=("tool.vx", "tool.vy"),
-            max_speed_m_s=MAX_SPEED_M_S,
-            image_size=image_size,
-            camera=camera,
-            randomization=randomization,
-            render_mode=render_mode,
-        )
-        self._tool_start_m = np.zeros(3)
-        self._block_start_m = np.zeros(3)
-        self._block_start_yaw_rad = 0.0
-        self._goal_m = np.zeros(3)
+    _tool_start_m = _block_start_m = _goal_m = np.zeros(3)
+    _block_start_yaw_rad = 0.0
 
     def truth(self) -> Truth:
         """Positions ``(3,)`` m, world frame, of tool, block and the block's goal; block yaw in rad.

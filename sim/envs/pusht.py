@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from sim.assets import TOOL_RADIUS_M
 from sim.envs.table import TableEnv, Truth
-from sim.randomization import Randomization
 from sim.robot import Box
 from sim.tee import HEIGHT_M, RADIUS_M, TEE, UNIT_M
 
@@ -45,30 +41,14 @@ class PushTEnv(TableEnv):
         render_mode: None or "rgb_array".
     """
 
+    box = BOX
+    block = TEE
+    tool_axes = ("tool.vx", "tool.vy")
+    max_speed_m_s = MAX_SPEED_M_S
     success_radius_m = 0.04
 
-    def __init__(
-        self,
-        image_size: int = 64,
-        camera: str = "scene",
-        randomization: Randomization | Mapping[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(
-            box=BOX,
-            block=TEE,
-            action_names=("tool.vx", "tool.vy"),
-            max_speed_m_s=MAX_SPEED_M_S,
-            image_size=image_size,
-            camera=camera,
-            randomization=randomization,
-            render_mode=render_mode,
-        )
-        self._tool_start_m = np.zeros(3)
-        self._start_m = np.zeros(3)
-        self._start_yaw_rad = 0.0
-        self._goal_m = np.zeros(3)
-        self._goal_yaw_rad = 0.0
+    _tool_start_m = _start_m = _goal_m = np.zeros(3)
+    _start_yaw_rad = _goal_yaw_rad = 0.0
 
     def truth(self) -> Truth:
         """Positions ``(3,)`` m, world frame, of tool, T and the T's goal; their yaws in rad.

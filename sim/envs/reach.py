@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 
 from sim.envs.table import TableEnv, Truth
-from sim.randomization import Randomization
 from sim.robot import Box
 
 BOX = Box(low=(0.30, -0.25, 0.05), high=(0.60, 0.25, 0.35))
@@ -30,27 +26,12 @@ class ReachEnv(TableEnv):
         render_mode: None or "rgb_array".
     """
 
+    box = BOX
+    tool_axes = ("tool.vx", "tool.vy", "tool.vz")
+    max_speed_m_s = MAX_SPEED_M_S
     success_radius_m = 0.03
 
-    def __init__(
-        self,
-        image_size: int = 64,
-        camera: str = "scene",
-        randomization: Randomization | Mapping[str, Any] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        super().__init__(
-            box=BOX,
-            block=None,
-            action_names=("tool.vx", "tool.vy", "tool.vz"),
-            max_speed_m_s=MAX_SPEED_M_S,
-            image_size=image_size,
-            camera=camera,
-            randomization=randomization,
-            render_mode=render_mode,
-        )
-        self._start_m = np.zeros(3)
-        self._goal_m = np.zeros(3)
+    _start_m = _goal_m = np.zeros(3)
 
     def truth(self) -> Truth:
         """Tool and goal position ``(3,)`` m in the world frame, their distance, success."""

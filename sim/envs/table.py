@@ -31,17 +31,19 @@ _VELOCITIES = ("tool.vx", "tool.vy", "tool.vz")
 class TableEnv(WorldEnv):
     """A Panda on a table, commanded by tool velocity in m/s, world frame.
 
-    Args:
+    Attributes:
         box: where the tool may go.
         block: what is on the table, if anything is.
-        action_names: the axes of the tool's velocity that an action sets; the others stay zero.
-        max_speed_m_s: limit of each component of an action.
+        tool_axes: the axes of the tool's velocity that an action sets; the others stay zero.
+        max_speed_m_s: limit of each of them.
+        gripper: whether the arm has fingers; the last number of an action is then the speed at
+            which each of them opens, and the readings end with position and velocity of one.
+
+    Args:
         image_size: height and width of the images, pixels.
         camera: name of a camera in `sim.camera.TABLE_CAMERAS`.
         randomization: see `WorldEnv`.
         render_mode: None or "rgb_array".
-        gripper: whether the arm has fingers; the last number of an action is then the speed at
-            which each of them opens, and the readings end with position and velocity of one.
 
     Raises:
         ValueError: no such camera, size or randomization.
@@ -50,37 +52,35 @@ class TableEnv(WorldEnv):
     cameras = TABLE_CAMERAS
     proprio_names = PROPRIO_NAMES
     robot_type = "panda"
+    box: Box
+    block: BlockShape | None = None
+    tool_axes: tuple[str, ...]
+    max_speed_m_s: float
+    gripper = False
     _world: World
 
     def __init__(
         self,
-        *,
-        box: Box,
-        block: BlockShape | None,
-        action_names: tuple[str, ...],
-        max_speed_m_s: float,
-        image_size: int,
-        camera: str,
-        randomization: Randomization | Mapping[str, Any] | None,
-        render_mode: str | None,
-        gripper: bool = False,
+        image_size: int = 64,
+        camera: str = "scene",
+        randomization: Randomization | Mapping[str, Any] | None = None,
+        render_mode: str | None = None,
     ) -> None:
-        self.box = box
-        self._axes = [_VELOCITIES.index(name) for name in action_names]
-        limits = [max_speed_m_s] * len(action_names)
-        if gripper:
-            action_names = (*action_names, GRIPPER_ACTION)
+        self._axes = [_VELOCITIES.index(name) for name in self.tool_axes]
+        names, limits = self.tool_axes, [self.max_speed_m_s] * len(self.tool_axes)
+        if self.gripper:
+            names = (*names, GRIPPER_ACTION)
             limits.append(MAX_FINGER_SPEED_M_S)
             self.proprio_names = (*PROPRIO_NAMES, *GRIPPER_PROPRIO_NAMES)
         super().__init__(
-            action_names=action_names,
+            action_names=names,
             action_limits=limits,
             image_size=image_size,
             camera=camera,
             randomization=randomization,
             render_mode=render_mode,
         )
-        self._world = World(box, block, gripper)
+        self._world = World(self.box, self.block, self.gripper)
 
     def proprio(self) -> NDArray[np.float32]:
         """The readings of `proprio_names`: rad, rad/s, m, m/s. Cheap: renders nothing."""
