@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
@@ -15,6 +16,13 @@ from world_model.data.cache import Cache
 from world_model.jepa import Jepa
 
 _ENCODED_AT_ONCE = 256
+
+
+def encode_rows(model: Jepa, cache: Cache, rows: slice | NDArray[np.int64]) -> Tensor:
+    """Some frames of a data set, B rows of it, to their latents ``(B, N, D)``."""
+    return model.encode(
+        {n: torch.from_numpy(np.array(cache.images[n][rows])) for n in model.cameras}
+    )
 
 
 @torch.no_grad()
@@ -38,9 +46,7 @@ def encode_frames(model: Jepa, cache: Cache, progress: bool = True) -> Tensor:
     chunks = []
     with tqdm(total=cache.frames, desc="encode", unit="frame", disable=not progress) as bar:
         for first in range(0, cache.frames, _ENCODED_AT_ONCE):
-            part = slice(first, first + _ENCODED_AT_ONCE)
-            images = {n: torch.from_numpy(np.array(v[part])) for n, v in cache.images.items()}
-            chunks.append(model.encode(images))
+            chunks.append(encode_rows(model, cache, slice(first, first + _ENCODED_AT_ONCE)))
             bar.update(len(chunks[-1]))
     return torch.cat(chunks)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from world_model.data.cache import Cache
 from world_model.jepa import Jepa
+from world_model.latents import encode_rows
 
 Floats = NDArray[np.float64]
 HORIZON = 8  # rollout steps judged
@@ -138,8 +139,7 @@ def alarms(report: dict[str, Any], latent_width: int) -> list[str]:
 def _encode_frames(model: Jepa, cache: Cache, indices: NDArray[np.int64]) -> Floats:
     chunks = []
     for part in np.array_split(indices, max(len(indices) // 256, 1)):
-        images = {n: torch.from_numpy(np.asarray(cache.images[n][part])) for n in model.cameras}
-        chunks.append(model.encode(images).flatten(1).double().numpy())
+        chunks.append(encode_rows(model, cache, part).flatten(1).double().numpy())
     return np.concatenate(chunks)
 
 
