@@ -59,6 +59,7 @@ setup(
             "agent_node = ros_nodes.agent_node:main",
             "command_node = ros_nodes.command_node:main",
             "sim_node = ros_nodes.sim_node:main",
+            "explore_node = ros_nodes.explore_node:main",
             "recorder_node = ros_nodes.recorder_node:main",
         ]
     },

@@ -124,11 +124,64 @@ class ExportData:
 
 
 @dataclass
+class RecordData:
+    """Record camera streams as ROS 2 nodes do, to an MCAP bag, while a simulated robot explores.
+
+    Starts sim_node, command_node, explore_node (which moves the tool all over the workspace) and
+    recorder_node as processes, in real time. With a robot of your own, start recorder_node and
+    explore_node beside its drivers (docs/data.md). What comes of it:
+
+      foresee data record --cameras scene front --minutes 30 --out bags/sim
+      foresee data import bags/sim --config config/import.yaml --out data/sim
+    """
+
+    out: Path
+    """New folder for the bag, readable by `ros2 bag` and Foxglove."""
+    env: str = "foresee/Reach-v0"
+    """Simulated world."""
+    minutes: float = 30.0
+    """How long to record."""
+    cameras: tuple[str, ...] = ("scene",)
+    """Cameras of the world: scene, front."""
+    image_size: int = 64
+    """Side of the square images in pixels."""
+    image_rate_hz: float = 10.0
+    """Frames per second of each camera."""
+    seed: int = 0
+    """Seed of world and motion."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Record."""
+        from foresee.record import RecordJob, record
+
+        return record(
+            RecordJob(
+                self.out,
+                self.env,
+                self.minutes,
+                self.cameras,
+                self.image_size,
+                self.image_rate_hz,
+                self.seed,
+            )
+        )
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        if summary["failed"]:
+            print(f"FAILED {summary['failure']}")
+        print(f"{summary['seconds']:.0f} s recorded: {summary['out']}")
+
+
+@dataclass
 class Data:
-    """Bring camera streams in and out: import, check, look at and export data sets."""
+    """Bring camera streams in and out: record, import, check, look at and export data sets."""
 
 
 DATA_COMMANDS: dict[str, Callable[..., Any]] = {
+    "record": RecordData,
     "import": ImportData,
     "check": CheckData,
     "show": ShowData,

@@ -123,6 +123,22 @@ class CommandParameters:
 
 
 @dataclass(frozen=True)
+class ExploreParameters:
+    """Parameters of `explore_node`; the defaults fit the simulated Panda of Reach."""
+
+    low_m: tuple[float, ...] = parameter(
+        (0.30, -0.25, 0.05), "lower corner of the box to explore, m"
+    )
+    high_m: tuple[float, ...] = parameter(
+        (0.60, 0.25, 0.35), "upper corner of the box to explore, m"
+    )
+    speed_m_s: float = parameter(0.25, "largest speed along each axis, m/s", low=1e-3, high=3.0)
+    rate_hz: float = parameter(20.0, "plans per second", low=10.0, high=100.0)
+    seed: int = parameter(0, "of the motion", low=0, high=2**31 - 1)
+    base_frame: str = parameter("panda_link0", "frame of the box and of tool_pose")
+
+
+@dataclass(frozen=True)
 class RecorderParameters:
     """Parameters of `recorder_node`."""
 
