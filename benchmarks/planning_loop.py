@@ -64,7 +64,7 @@ def run_planner(world: gymnasium.Env, setting: Setting, models: Models, seed: in
     distances, plan_ms = [], []
     ended = False
     while not ended:
-        seen = observation_of(obs, len(plan_ms) * dt_s)
+        seen = observation_of(world, obs, len(plan_ms) * dt_s)
         frames = [*frames, Frame(seen.stamp_ns, model.encode(seen.images), seen.proprio)]
         frames = frames[-spec.context :]
         state = model_state(spec, tuple(frames), commands)

@@ -89,15 +89,15 @@ class Exploration:
         Raises:
             ValueError: a position that is not finite, or a time that is not above 0.
         """
-        position_m = np.asarray(position_m, np.float64)
-        if position_m.shape != (3,) or not np.isfinite(position_m).all():
-            raise ValueError(f"position must be three finite numbers, got {position_m}")
+        position: Vector = np.asarray(position_m, np.float64)
+        if position.shape != (3,) or not np.isfinite(position).all():
+            raise ValueError(f"position must be three finite numbers, got {position}")
         if not (step_s > 0 and duration_s > 0):
             raise ValueError(f"times must be above 0 s, got {step_s} and {duration_s}")
         if self._left_s <= 0:
             self._begin_piece()
         self._left_s -= step_s
-        velocity = self._wanted(position_m, step_s)
+        velocity = self._wanted(position, step_s)
         return Plan(
             start_ns=stamp_ns,
             knot_times_s=np.zeros(1),

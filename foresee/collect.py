@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from foresee.errors import UsageError
 from foresee.workers import map_in_processes
-from foresee.worlds import CAMERA, check_seed, core_of, make_world
+from foresee.worlds import CAMERA, check_seed, core_of, images_of, make_world
 from sim.policies import make_explorer
 from sim.randomization import Randomization
 from world_model.data.dataset import DatasetSpec, DatasetWriter, Episode
@@ -43,6 +43,7 @@ class Recording:
         episode_frames: frames in an episode.
         seed: of the whole collection; episode i uses ``(seed, i)``.
         randomization: what varies between episodes, or None.
+        cameras: names of the world's cameras to record.
     """
 
     env_id: str
@@ -50,6 +51,7 @@ class Recording:
     episode_frames: int
     seed: int
     randomization: Randomization | None
+    cameras: tuple[str, ...] = (CAMERA,)
 
 
 def collect(
@@ -119,14 +121,14 @@ def collect(
 
 
 def _describe(recording: Recording) -> DatasetSpec:
-    world = make_world(recording.env_id, recording.image_size)
+    world = make_world(recording.env_id, recording.image_size, cameras=recording.cameras)
     try:
         core = core_of(world)
         _, info = world.reset(seed=0)
         size = (recording.image_size, recording.image_size)
         return DatasetSpec(
             fps=1.0 / core.control_dt_s,
-            cameras={CAMERA: size},
+            cameras=dict.fromkeys(recording.cameras, size),
             proprio_names=core.proprio_names,
             action_names=core.action_names,
             action_low=tuple(float(v) for v in core.action_space.low),
@@ -152,6 +154,7 @@ def _start_worker(recording: Recording) -> None:
         recording.image_size,
         recording.randomization,
         max_episode_steps=recording.episode_frames,
+        cameras=recording.cameras,
     )
 
 
@@ -160,10 +163,10 @@ def _record(index: int) -> Episode:
     seed = int(np.random.SeedSequence((_recording.seed, index)).generate_state(1)[0])
     obs, info = _world.reset(seed=seed)
     explorer = make_explorer(_world, np.random.default_rng(seed))
-    images, proprio, actions, evaluation = [], [], [], []
+    frames, proprio, actions, evaluation = [], [], [], []
     for _ in range(_recording.episode_frames):
         action = explorer.action(info)
-        images.append(obs["image"])
+        frames.append(images_of(_world, obs))
         proprio.append(obs["proprio"])
         actions.append(action)
         evaluation.append(_truth(info))
@@ -171,12 +174,12 @@ def _record(index: int) -> Episode:
         if terminated or truncated:
             break
     return Episode(
-        images={CAMERA: np.stack(images)},
+        images={n: np.stack([images[n] for images in frames]) for n in _recording.cameras},
         proprio=np.stack(proprio).astype(np.float32),
         actions=np.stack(actions).astype(np.float32),
-        evaluation=np.array(evaluation, np.float32).reshape(len(images), -1),
+        evaluation=np.array(evaluation, np.float32).reshape(len(frames), -1),
         task=_recording.env_id,
-        stamps_ns=np.arange(len(images)) * round(core_of(_world).control_dt_s * 1e9),
+        stamps_ns=np.arange(len(frames)) * round(core_of(_world).control_dt_s * 1e9),
     )
 
 

@@ -78,6 +78,8 @@ class Collect:
     """Side of the square camera image in pixels, a multiple of 16."""
     randomization: Path | None = None
     """YAML file of what varies between episodes (see config/randomization.yaml)."""
+    cameras: tuple[str, ...] = ("scene",)
+    """Cameras of the world to record; the worlds with an arm have scene and front."""
     workers: int = 0
     """Processes; 0 takes one for each core."""
     seed: int = 0
@@ -94,7 +96,16 @@ class Collect:
             varied = Randomization.from_yaml(self.randomization) if self.randomization else None
         except ValueError as error:
             raise UsageError(str(error)) from error
-        recording = Recording(self.env, self.image_size, self.episode_frames, self.seed, varied)
+        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
+            raise UsageError("--cameras needs at least one camera, each once")
+        recording = Recording(
+            self.env,
+            self.image_size,
+            self.episode_frames,
+            self.seed,
+            varied,
+            self.cameras,
+        )
         return collect(recording, self.frames, self.out, self.workers)
 
     def say(self, summary: dict[str, Any]) -> None:

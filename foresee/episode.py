@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from controller.agent import Agent
 from controller.goals import Course
 from controller.types import Plan
-from foresee.worlds import CAMERA, core_of, observation_of
+from foresee.worlds import core_of, images_of, observation_of
 from sim.policies import scripted_action, straight_line_action
 
 
@@ -84,7 +84,7 @@ def run_episode(
     obs, info = world.reset(seed=seed)
     agent.reset(seed)
     if course is None:
-        agent.set_goal({CAMERA: obs["goal_image"]})
+        agent.set_goal(images_of(world, obs, "goal_image"))
     else:
         agent.set_course(course)
     start_distance_m = float(info["distance_m"])
@@ -92,7 +92,7 @@ def run_episode(
     plan_ms: list[float] = []
     ended = False
     while not ended:
-        observation = observation_of(obs, len(plan_ms) * dt_s)
+        observation = observation_of(world, obs, len(plan_ms) * dt_s)
         plan = agent.step(observation)
         action = plan.action_at(observation.stamp_ns)
         image, goal_image = obs["image"], obs["goal_image"]

@@ -21,7 +21,7 @@ from foresee.episode import EpisodeResult, run_episode, run_floor
 from foresee.errors import UsageError
 from foresee.statistics import percentiles, wilson_interval
 from foresee.workers import map_in_processes
-from foresee.worlds import check_fit, check_seed, make_world
+from foresee.worlds import check_seed, world_for
 from sim.policies import has_straight_line
 from world_model.bundle import MANIFEST, open_bundle, sha256
 from world_model.runtime import FULL_PRECISION, Provider, load_world_model
@@ -96,11 +96,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
     # Whatever the user got wrong shows here, in one process, before the workers start.
     bundle = open_bundle(job.bundle)
     model = load_world_model(job.bundle, job.provider, variant=job.variant)
-    world = make_world(job.env_id, job.image_size)
-    try:
-        check_fit(model.spec, world)
-    finally:
-        world.close()
+    world_for(job.env_id, model.spec, job.image_size).close()
     job = dataclasses.replace(job, agent=waiting_world(job.agent))
     tasks = [("agent", job.seed + i) for i in range(job.episodes)]
     floors = floors_of(job.env_id) if job.floors else ()
@@ -187,9 +183,9 @@ _agent: Agent
 
 def _start_worker(job: Evaluation) -> None:
     global _world, _agent
-    _world = make_world(job.env_id, job.image_size)
     # One thread each: there are as many workers as cores.
     model = load_world_model(job.bundle, job.provider, threads=1, variant=job.variant)
+    _world = world_for(job.env_id, model.spec, job.image_size)
     _agent = Agent(model, job.agent)
 
 

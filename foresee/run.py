@@ -14,7 +14,7 @@ from foresee.episode import EpisodeResult, Step, run_episode
 from foresee.errors import UsageError
 from foresee.evaluate import waiting_world
 from foresee.statistics import percentiles
-from foresee.worlds import check_fit, check_seed, make_world
+from foresee.worlds import check_seed, world_for
 from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.resources import resources
 from world_model.runtime import FULL_PRECISION, OnnxWorldModel, Provider, load_world_model
@@ -70,8 +70,8 @@ def run(
         agent = prepared.begin()
         assert isinstance(agent.model, OnnxWorldModel)
         used = agent.model.provider
-        world = stack.enter_context(contextlib.closing(make_world(env_id, image_size)))
-        check_fit(agent.model.spec, world)
+        world = world_for(env_id, agent.model.spec, image_size)
+        stack.callback(world.close)
         if log is not None:
             plans = _new_log(log)
             stack.callback(plans.close)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gymnasium
@@ -23,6 +23,7 @@ def make_world(
     image_size: int = 64,
     randomization: Randomization | None = None,
     max_episode_steps: int | None = None,
+    cameras: Iterable[str] = (CAMERA,),
 ) -> gymnasium.Env:
     """A foresee environment.
 
@@ -31,20 +32,24 @@ def make_world(
         image_size: side of the square camera image in pixels.
         randomization: what varies between episodes, or None.
         max_episode_steps: instead of the registered limit.
+        cameras: names of those that observations have images of; those of a bundle, for it.
 
     Raises:
-        UsageError: there is no environment of that name, or it does not have that image size.
+        UsageError: there is no environment of that name, or it does not have that image size or
+            camera.
     """
     if env_id not in sim.ENV_IDS:
         raise UsageError(
             f"no environment {env_id!r}.{suggest(env_id, sim.ENV_IDS)} "
             f"There are: {', '.join(sim.ENV_IDS)}"
         )
+    first, *more = cameras
     try:
         return gymnasium.make(
             env_id,
             image_size=image_size,
-            camera=CAMERA,
+            camera=first,
+            more_cameras=tuple(more),
             randomization=randomization,
             max_episode_steps=max_episode_steps,
         )
@@ -69,11 +74,47 @@ def core_of(world: gymnasium.Env) -> WorldEnv:
     return core
 
 
-def observation_of(obs: dict[str, NDArray[Any]], time_s: float) -> Observation:
+def world_for(env_id: str, spec: ModelSpec, image_size: int = 64) -> gymnasium.Env:
+    """A foresee environment seen by the cameras of a bundle.
+
+    Raises:
+        UsageError: see `make_world` and `check_fit`.
+    """
+    probe = make_world(env_id, image_size)
+    try:
+        known = core_of(probe).cameras
+    finally:
+        probe.close()
+    unknown = [name for name in spec.cameras if name not in known]
+    if unknown:
+        raise UsageError(
+            f"the bundle was trained on cameras {_sizes(spec.cameras)}, {env_id} has "
+            f"{', '.join(known)}; use another --bundle"
+        )
+    world = make_world(env_id, image_size, cameras=spec.cameras)
+    try:
+        check_fit(spec, world)
+    except UsageError:
+        world.close()
+        raise
+    return world
+
+
+def images_of(
+    world: gymnasium.Env, obs: Mapping[str, NDArray[Any]], kind: str = "image"
+) -> dict[str, NDArray[np.uint8]]:
+    """Camera name to what it sees (``kind`` "image") or to the goal ("goal_image")."""
+    first, *more = core_of(world).camera_names
+    return {first: obs[kind], **{name: obs[f"{kind}.{name}"] for name in more}}
+
+
+def observation_of(
+    world: gymnasium.Env, obs: Mapping[str, NDArray[Any]], time_s: float
+) -> Observation:
     """The part of an environment's observation that a robot's sensors give, stamped."""
     return Observation(
         stamp_ns=round(time_s * NS_PER_S),
-        images={CAMERA: obs["image"]},
+        images=images_of(world, obs),
         proprio=np.asarray(obs["proprio"], np.float32),
     )
 
@@ -86,7 +127,7 @@ def check_fit(spec: ModelSpec, world: gymnasium.Env) -> None:
     """
     core = core_of(world)
     env_id = world.spec.id if world.spec else "the environment"
-    cameras = {CAMERA: (core.image_size, core.image_size)}
+    cameras = dict.fromkeys(core.camera_names, (core.image_size, core.image_size))
     if dict(spec.cameras) != cameras:
         raise UsageError(
             f"the bundle was trained on cameras {_sizes(spec.cameras)}, {env_id} gives "

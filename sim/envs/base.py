@@ -18,13 +18,15 @@ Observation = dict[str, NDArray[Any]]
 Truth = dict[str, Any]
 
 _RENDER_SIZE = 256
+_IMAGES = ("image", "goal_image")
 
 
 class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
-    """A robot with a goal image, seen by one camera.
+    """A robot with a goal image, seen by one camera or several.
 
-    Observation: `image` and `goal_image` ``(S, S, 3)`` uint8 RGB; `proprio` ``(P,)`` float32,
-    named by `proprio_names`. Action: ``(A,)`` float32, named by `action_names`; what is outside the
+    Observation: `image` and `goal_image` ``(S, S, 3)`` uint8 RGB, and `image.<name>` and
+    `goal_image.<name>` of each further camera; `proprio` ``(P,)`` float32, named by
+    `proprio_names`. Action: ``(A,)`` float32, named by `action_names`; what is outside the
     limits is clipped to them. `info` is the truth, for evaluation alone: it has `distance_m` and
     `success`, and names beginning with ``success_`` for stricter or partial success.
 
@@ -36,6 +38,7 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         action_limits: largest absolute value of each number of an action.
         image_size: height and width of the images, pixels.
         camera: name of one of `cameras`.
+        more_cameras: names of further ones; `camera_names` has all.
         randomization: how scenes differ between episodes; a mapping is read by
             `Randomization.from_mapping`; None for the nominal scene always.
         render_mode: None or "rgb_array".
@@ -63,10 +66,14 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         action_limits: Sequence[float],
         image_size: int,
         camera: str,
+        more_cameras: Sequence[str],
         randomization: Randomization | Mapping[str, Any] | None,
         render_mode: str | None,
     ) -> None:
         self.camera = named_camera(self.cameras, camera)
+        for name in more_cameras:
+            named_camera(self.cameras, name)
+        self.camera_names = (camera, *more_cameras)
         if not 16 <= image_size <= 1024:
             raise ValueError(f"image_size is {image_size}; give 16 to 1024 pixels")
         if render_mode not in (None, "rgb_array"):
@@ -79,12 +86,12 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         self._randomization = randomization
         self._advanced_s = 0.0
         self._steps_done = 0
-        self._goal_image: Image = np.zeros((image_size, image_size, 3), np.uint8)
+        self._goal_images: dict[str, Image] = {}
         images = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        suffixes = ("", *(f".{name}" for name in self.camera_names[1:]))
         self.observation_space = gymnasium.spaces.Dict(
             {
-                "image": images,
-                "goal_image": images,
+                **{f"{kind}{suffix}": images for suffix in suffixes for kind in _IMAGES},
                 "proprio": gymnasium.spaces.Box(
                     -np.inf, np.inf, (len(self.proprio_names),), np.float32
                 ),
@@ -125,7 +132,7 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         scene = Scene() if self._randomization is None else self._randomization.draw(self.np_random)
         self._world.reset(scene)
         self._place_goal(self.np_random)
-        self._goal_image = self._image()
+        self._goal_images = self._images("goal_image")
         self._place_start()
         self._advanced_s = 0.0
         self._steps_done = 0
@@ -165,11 +172,8 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
 
     def observe(self) -> Observation:
         """What the robot's sensors say now."""
-        return {
-            "image": self._image(),
-            "goal_image": self._goal_image.copy(),
-            "proprio": self.proprio(),
-        }
+        goals = {name: image.copy() for name, image in self._goal_images.items()}
+        return {**self._images("image"), **goals, "proprio": self.proprio()}
 
     def view(self, camera: str) -> Image:
         """What one of the world's `cameras` sees now: ``(S, S, 3)`` uint8, RGB.
@@ -189,5 +193,7 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         """End the physics server."""
         self._world.close()
 
-    def _image(self) -> Image:
-        return self._world.render(self.camera, self.image_size)
+    def _images(self, kind: str) -> dict[str, Image]:
+        """The view of each camera, by its name in an observation."""
+        images = {kind: self._world.render(self.camera, self.image_size)}
+        return images | {f"{kind}.{name}": self.view(name) for name in self.camera_names[1:]}

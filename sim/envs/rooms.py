@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class TwoRoomsEnv(WorldEnv):
     Args:
         image_size: height and width of the images, pixels.
         camera: name of a camera in `sim.camera.ROOM_CAMERAS`; it looks straight down.
+        more_cameras: names of further ones, see `WorldEnv`.
         randomization: see `WorldEnv`; friction and block mass have no meaning here.
         render_mode: None or "rgb_array".
     """
@@ -55,6 +56,7 @@ class TwoRoomsEnv(WorldEnv):
         self,
         image_size: int = 64,
         camera: str = "scene",
+        more_cameras: Sequence[str] = (),
         randomization: Randomization | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class TwoRoomsEnv(WorldEnv):
             action_limits=(MAX_SPEED_M_S, MAX_SPEED_M_S),
             image_size=image_size,
             camera=camera,
+            more_cameras=more_cameras,
             randomization=randomization,
             render_mode=render_mode,
         )

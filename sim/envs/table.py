@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class TableEnv(WorldEnv):
     Args:
         image_size: height and width of the images, pixels.
         camera: name of a camera in `sim.camera.TABLE_CAMERAS`.
+        more_cameras: names of further ones, see `WorldEnv`.
         randomization: see `WorldEnv`.
         render_mode: None or "rgb_array".
 
@@ -63,6 +64,7 @@ class TableEnv(WorldEnv):
         self,
         image_size: int = 64,
         camera: str = "scene",
+        more_cameras: Sequence[str] = (),
         randomization: Randomization | Mapping[str, Any] | None = None,
         render_mode: str | None = None,
     ) -> None:
@@ -77,6 +79,7 @@ class TableEnv(WorldEnv):
             action_limits=limits,
             image_size=image_size,
             camera=camera,
+            more_cameras=more_cameras,
             randomization=randomization,
             render_mode=render_mode,
         )

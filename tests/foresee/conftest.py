@@ -12,8 +12,9 @@ def reach(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 @pytest.fixture(scope="session")
 def push(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The same of Push, through the same commands."""
-    return make("foresee/Push-v0", tmp_path_factory.mktemp("push"), frames=240, steps=30)
+    """The same of Push, seen by two cameras, through the same commands."""
+    folder = tmp_path_factory.mktemp("push")
+    return make("foresee/Push-v0", folder, 240, 30, cameras=("scene", "front"))
 
 
 @pytest.fixture(scope="session")

@@ -65,11 +65,11 @@ def test_the_same_seed_gives_the_same_episode(reach: Made) -> None:
 
 def test_the_agent_is_given_images_and_readings_and_no_truth(push: Made) -> None:
     """No reading is, or is named after, where the block or the goal is."""
-    world = make_world(push.env)
+    world = make_world(push.env, cameras=("scene", "front"))
     obs, info = world.reset(seed=3)
-    observation = observation_of(obs, 0.0)
+    observation = observation_of(world, obs, 0.0)
     assert set(vars(observation)) == {"stamp_ns", "images", "proprio"}
-    assert set(observation.images) == {"scene"}
+    assert set(observation.images) == {"scene", "front"}
     truth = np.concatenate([info["block_position_m"][:2], info["goal_position_m"][:2]])
     near = np.abs(observation.proprio[:, None] - truth[None, :]).min(0)
     assert (near > 1e-6).all(), "a reading equals a true block or goal coordinate"
@@ -99,7 +99,7 @@ def test_a_truth_that_lies_changes_nothing_the_agent_does(push: Made) -> None:
     model = load_world_model(push.bundle)
     results, knots = [], []
     for wrap in (gymnasium.Wrapper, _Liar):
-        world = wrap(make_world(push.env, max_episode_steps=6))
+        world = wrap(make_world(push.env, max_episode_steps=6, cameras=("scene", "front")))
         seen: list[np.ndarray] = []
         agent = Agent(model, waiting_world(AgentConfig(planner=planner)))
         results.append(run_episode(world, agent, 3, lambda s, seen=seen: seen.append(s.plan.knots)))
@@ -116,7 +116,7 @@ def test_an_observation_that_is_not_finite_is_refused_before_planning(reach: Mad
     agent = Agent(load_world_model(reach.bundle), AgentConfig())
     obs["proprio"][3] = np.nan
     with pytest.raises(ObservationError, match=r"panda_joint4\.position"):
-        agent.step(observation_of(obs, 0.0))
+        agent.step(observation_of(world, obs, 0.0))
 
 
 def test_collection_is_the_same_for_any_number_of_workers(reach: Made, tmp_path: Path) -> None:

@@ -159,3 +159,21 @@ def test_push_with_yaw_counts_quarter_turns_as_none():
         names = ("success", "success_25mm", "success_with_yaw")
         assert tuple(truth[name] for name in names) == expected, (offset_m, turn_deg)
     env.close()
+
+
+def test_two_cameras_see_the_same_instant_from_two_places() -> None:
+    one = gymnasium.make("foresee/Push-v0")
+    two = gymnasium.make("foresee/Push-v0", more_cameras=("front",))
+    obs, both = one.reset(seed=3)[0], two.reset(seed=3)[0]
+    assert two.observation_space.contains(both)
+    for kind in ("image", "goal_image"):
+        np.testing.assert_array_equal(obs[kind], both[kind])
+        difference = np.abs(both[kind].astype(float) - both[f"{kind}.front"])
+        assert difference.mean() > 10
+    one.close()
+    two.close()
+
+
+def test_refuses_a_further_camera_it_does_not_have() -> None:
+    with pytest.raises(ValueError, match="there are: scene, front"):
+        gymnasium.make("foresee/Push-v0", more_cameras=("wrist",))
