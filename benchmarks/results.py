@@ -5,7 +5,8 @@
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
 each with the shipped bundles), ``data`` (speed and memory of data sets). What
-`python -m benchmarks.planning` and `python -m benchmarks.links` wrote there is put in as well.
+`python -m benchmarks.planning`, `benchmarks.links` and `benchmarks.camera_streams` wrote there is
+put in as well.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 import tyro
 
-from benchmarks import data, links, planning_page
+from benchmarks import camera_streams, data, links, planning_page
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -65,7 +66,7 @@ def main() -> int:
         for name in COMMANDS
         if (path := job.folder / f"{name}.json").is_file()
     }
-    for name in ("planning", "links"):
+    for name in ("planning", "links", "streams"):
         if (path := job.folder / f"{name}.json").is_file():
             found[name] = json.loads(path.read_text())
     PAGE.write_text(page(found))
@@ -91,6 +92,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
             parts.append(_demo(title, COMMANDS[name], found[name]))
     if "planning" in found:
         parts.append(planning_page.section(found["planning"]))
+    if "streams" in found:
+        parts.append(camera_streams.section(found["streams"]))
     if "data" in found:
         parts.append(data.section(found["data"]))
     return "\n".join(parts)

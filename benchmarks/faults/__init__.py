@@ -1,0 +1,1 @@
+"""Fault campaign: what the robot is told when something of the graph goes wrong."""

@@ -1,0 +1,215 @@
+"""What may never happen at the actuator, judged from what arrived there.
+
+Pure functions over arrays, so that a test can break every rule on purpose. Nothing here knows what
+the nodes think: limits and stop times are given, commands are what the robot was sent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+# Of a limit: what rounding of stamps and of single precision may make of it.
+_TOLERANCE = 1e-3
+_EQUAL = 1e-7  # of speeds that came as single precision or were rounded
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the robot was promised.
+
+    Attributes:
+        velocity: ``(N,)`` largest speed of each axis.
+        acceleration: ``(N,)``.
+        jerk: ``(N,)``; infinite where none is promised.
+        period_s: from one command to the next.
+        low: ``(M,)`` lower end of where the robot may be.
+        high: ``(M,)`` upper end.
+        position_margin: how far beyond them the robot, which follows late, may be seen.
+        stop_s: after the last plan, commands may be other than braking for no longer than this.
+        braking_s: from any speed, braking within the limits takes no longer than this.
+    """
+
+    velocity: Array
+    acceleration: Array
+    jerk: Array
+    period_s: float
+    low: Array
+    high: Array
+    position_margin: float
+    stop_s: float
+    braking_s: float
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What an independent process heard, in the order of arrival.
+
+    Attributes:
+        command_s: ``(T,)`` monotonic arrival of each command.
+        stamp_s: ``(T,)`` stamp of each; NaN for a message that has none.
+        velocity: ``(T, N)`` commanded.
+        plan_s: ``(P,)`` monotonic arrival of each usable plan.
+        position_s: ``(S,)`` arrival of each true position of the robot.
+        position: ``(S, M)``.
+        armed_s: ``(E,)`` when arming changed, as the service was answered.
+        armed: ``(E,)`` bool, to what.
+        stop_asked_s: ``(X,)`` when an e-stop was latched.
+    """
+
+    command_s: Array
+    stamp_s: Array
+    velocity: Array
+    plan_s: Array
+    position_s: Array
+    position: Array
+    armed_s: Array
+    armed: NDArray[np.bool_]
+    stop_asked_s: Array
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken rule: which, when (monotonic s), by how much."""
+
+    rule: str
+    time_s: float
+    detail: str
+
+
+def judge(heard: Heard, rules: Rules) -> list[Violation]:
+    """Every violation of every rule, in the order of the rules."""
+    found = _finite(heard)
+    if found:  # differences of what is not finite say nothing
+        return found
+    return [
+        *_rates(heard, rules),
+        *_positions(heard, rules),
+        *_stamps(heard),
+        *_armed(heard, rules),
+        *_command_age(heard, rules),
+    ]
+
+
+def _finite(heard: Heard) -> list[Violation]:
+    rows = np.flatnonzero(~np.isfinite(heard.velocity).all(axis=1))
+    return [Violation("finite", heard.command_s[i], f"{heard.velocity[i].tolist()}") for i in rows]
+
+
+def _rates(heard: Heard, rules: Rules) -> list[Violation]:
+    """Speed, and its first two differences from tick to tick.
+
+    A stream that begins, begins from rest; one that ended did so at zero or was cut off by a kill,
+    and then the robot's own time-out decides, not these rules. An e-stop is zero within one tick.
+    """
+    found = []
+    period_s, velocity = rules.period_s, heard.velocity
+    over = np.abs(velocity) > rules.velocity * (1 + _TOLERANCE)
+    for i in np.flatnonzero(over.any(axis=1)):
+        found.append(Violation("velocity", heard.command_s[i], f"{velocity[i].tolist()}"))
+    previous, before = np.zeros(velocity.shape[1]), np.zeros(velocity.shape[1])
+    for i, now in enumerate(velocity):
+        gap_s = heard.command_s[i] - heard.command_s[i - 1] if i else np.inf
+        if gap_s > 0.5:  # begins anew
+            previous, before = np.zeros_like(now), np.zeros_like(now)
+        acceleration = (now - previous) / period_s
+        jerk = (acceleration - before) / period_s
+        stopped = not now.any() and _within(heard.stop_asked_s, heard.command_s[i], 0.5)
+        if not stopped:
+            # Single precision of a message is 6e-8 of the speed, over the period once or twice.
+            slack = 1e-6 * rules.velocity / period_s
+            if (np.abs(acceleration) > rules.acceleration * (1 + _TOLERANCE) + slack).any():
+                detail = f"{acceleration.tolist()} after {gap_s:.3f} s"
+                found.append(Violation("acceleration", heard.command_s[i], detail))
+            elif (np.abs(jerk) > rules.jerk * (1 + _TOLERANCE) + slack / period_s).any():
+                detail = f"{jerk.tolist()} after {gap_s:.3f} s"
+                found.append(Violation("jerk", heard.command_s[i], detail))
+        previous, before = now, acceleration if not stopped else np.zeros_like(now)
+    return found
+
+
+def _positions(heard: Heard, rules: Rules) -> list[Violation]:
+    beyond = np.maximum(rules.low - heard.position, heard.position - rules.high)
+    worst = beyond.max(axis=1, initial=-np.inf) if beyond.size else np.zeros(0)
+    rows = np.flatnonzero(worst > rules.position_margin)
+    return [Violation("position", heard.position_s[i], f"{worst[i]:.4f} beyond") for i in rows]
+
+
+def _stamps(heard: Heard) -> list[Violation]:
+    back = np.flatnonzero(np.diff(heard.stamp_s) <= 0) + 1
+    return [
+        Violation("stamps", heard.command_s[i], f"{heard.stamp_s[i] - heard.stamp_s[i - 1]:.6f} s")
+        for i in back
+    ]
+
+
+def _armed(heard: Heard, rules: Rules) -> list[Violation]:
+    """Nothing but zeros outside ARMED, once braking is over."""
+    found = []
+    for i, time_s in enumerate(heard.command_s):
+        if not heard.velocity[i].any():
+            continue
+        index = int(np.searchsorted(heard.armed_s, time_s, side="right")) - 1
+        armed = bool(heard.armed[index]) if index >= 0 else False
+        since_s = time_s - heard.armed_s[index] if index >= 0 else np.inf
+        # Arming is known here a little later than it is in force.
+        soon = index + 1 < len(heard.armed) and heard.armed[index + 1]
+        if soon and heard.armed_s[index + 1] - time_s < 0.5:
+            continue
+        if not armed and since_s > rules.braking_s:
+            found.append(Violation("armed", time_s, f"{heard.velocity[i].tolist()}"))
+    return found
+
+
+def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
+    """Without a plan for ``stop_s``, every command is nearer to rest than the one before.
+
+    And after ``braking_s`` more it is rest.
+    """
+    found = []
+    for i in range(1, len(heard.command_s)):
+        time_s = heard.command_s[i]
+        index = int(np.searchsorted(heard.plan_s, time_s, side="right")) - 1
+        age_s = time_s - heard.plan_s[index] if index >= 0 else np.inf
+        if age_s > rules.stop_s + rules.braking_s and heard.velocity[i].any():
+            found.append(Violation("command age", time_s, f"moves {age_s:.3f} s after the plan"))
+    return found
+
+
+def _within(times_s: Array, time_s: float, seconds: float) -> bool:
+    index = int(np.searchsorted(times_s, time_s, side="right")) - 1
+    return index >= 0 and time_s - times_s[index] <= seconds
+
+
+def braking_delay_s(heard: Heard, fault_s: float, until_s: float) -> float:
+    """How long after an event braking begins.
+
+    Braking within a jerk limit first lets the acceleration fall, then holds it, then lets it go. Its
+    beginning is where the acceleration along the motion begins to fall towards the hardest braking
+    on the way to rest.
+
+    Returns:
+        Seconds from ``fault_s``; 0 when nothing moved then or braking had begun already; infinite
+        when the robot was not at rest at ``until_s``.
+    """
+    before = int(np.searchsorted(heard.command_s, fault_s)) - 1
+    rows = np.arange(max(before, 1), int(np.searchsorted(heard.command_s, until_s)))
+    speed = np.linalg.norm(heard.velocity, axis=1)
+    if not len(rows) or not speed[rows[0]] > 0:
+        return 0.0
+    if speed[rows[-1]] > 0:
+        return float("inf")
+    rest = rows[np.flatnonzero(speed[rows] == 0)[0]]
+    change = np.diff(speed, prepend=speed[:1])
+    hardest = rows[0] + int(np.argmin(change[rows[0] : rest + 1]))
+    begin = hardest
+    # Back through slowing down, then through an acceleration that was taken back before.
+    while begin > rows[0] and change[begin] - _EQUAL <= change[begin - 1] < -_EQUAL:
+        begin -= 1
+    while begin > rows[0] and change[begin - 1] > change[begin] + _EQUAL:
+        begin -= 1
+    return max(0.0, float(heard.command_s[begin] - fault_s))

@@ -1,0 +1,129 @@
+"""Hears what the robot is told, in a process of its own, and keeps it for the judge.
+
+It knows topics and nothing of the nodes. The first line on stdin says what to listen to; then each
+line names a file, into which everything since the one before is written (``numpy.savez``), and is
+answered by one line on stdout.
+
+    {"command": ["geometry_msgs/msg/TwistStamped", "servo_node/delta_twist_cmds"],
+     "plan": "plan", "position": ["geometry_msgs/msg/PoseStamped", "robot/tool_pose"], "names": []}
+    {"save": "trial.npz"}
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from trajectory_msgs.msg import JointTrajectory
+
+_DEPTH = 1000
+
+
+class Monitor(Node):
+    """See the module's text."""
+
+    def __init__(self, begin: dict[str, Any]) -> None:
+        super().__init__("fault_monitor")
+        self._names: list[str] = begin["names"]
+        self._lock = threading.Lock()
+        self._clear()
+        reliable = QoSProfile(depth=_DEPTH)
+        newest = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
+        kind, topic = begin["command"]
+        self.create_subscription(_class(kind), topic, self._on_command, reliable)
+        self.create_subscription(JointTrajectory, begin["plan"], self._on_plan, reliable)
+        kind, topic = begin["position"]
+        self.create_subscription(_class(kind), topic, self._on_position, newest)
+
+    def save(self, path: str) -> int:
+        """Write what was heard since the last call; returns the number of commands."""
+        with self._lock:
+            rows = self._rows
+            self._clear()
+        arrays = {name: np.array(values, np.float64) for name, values in rows.items()}
+        np.savez(path, **arrays)
+        return len(rows["command_s"])
+
+    def _clear(self) -> None:
+        names = ("command_s", "stamp_s", "command", "plan_s", "stop_plan_s", "position_s")
+        self._rows: dict[str, list[Any]] = {name: [] for name in (*names, "position")}
+
+    def _on_command(self, message: Any) -> None:
+        now_s = time.monotonic()
+        header = getattr(message, "header", None)
+        with self._lock:
+            self._rows["command_s"].append(now_s)
+            self._rows["stamp_s"].append(
+                float("nan") if header is None else header.stamp.sec + 1e-9 * header.stamp.nanosec
+            )
+            self._rows["command"].append(_values(message))
+
+    def _on_plan(self, message: JointTrajectory) -> None:
+        with self._lock:
+            self._rows["plan_s" if message.points else "stop_plan_s"].append(time.monotonic())
+
+    def _on_position(self, message: Any) -> None:
+        if hasattr(message, "pose"):
+            point = message.pose.position
+            values = [point.x, point.y, point.z]
+        else:
+            by_name = dict(zip(message.name, message.position, strict=False))
+            values = [by_name[name] for name in self._names]
+        with self._lock:
+            self._rows["position_s"].append(time.monotonic())
+            self._rows["position"].append(values)
+
+
+def _values(message: Any) -> list[float]:
+    """The numbers of a command."""
+    twist = getattr(message, "twist", message if hasattr(message, "linear") else None)
+    if twist is not None:
+        return [twist.linear.x, twist.linear.y, twist.linear.z]
+    if hasattr(message, "points"):
+        point = message.points[-1]
+        return list(point.positions or point.velocities)
+    return list(message.data)
+
+
+def _class(kind: str) -> Any:
+    package, _, name = kind.split("/")
+    return getattr(import_module(f"{package}.msg"), name)
+
+
+def main() -> None:
+    """Serve stdin until it ends."""
+    begin = json.loads(sys.stdin.readline())
+    rclpy.init(args=[])
+    monitor = Monitor(begin)
+    executor = SingleThreadedExecutor()
+    executor.add_node(monitor)
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set():
+            executor.spin_once(timeout_sec=0.2)
+
+    thread = threading.Thread(target=spin, name="executor")
+    thread.start()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(monitor.save(json.loads(line)["save"]), flush=True)
+    stop.set()
+    executor.wake()
+    thread.join()
+    executor.shutdown()
+    monitor.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""The judge of the fault campaign finds each rule broken, and nothing in what is right."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from benchmarks.faults.judge import Heard, Rules, braking_delay_s, judge
+from controller.braking import AxisLimits, brake
+
+PERIOD_S = 0.01
+LIMITS = AxisLimits(np.full(3, 0.25), np.full(3, 2.0), np.full(3, 40.0))
+RULES = Rules(
+    velocity=LIMITS.velocity,
+    acceleration=LIMITS.acceleration,
+    jerk=LIMITS.jerk,
+    period_s=PERIOD_S,
+    low=np.full(3, -0.5),
+    high=np.full(3, 0.5),
+    position_margin=0.005,
+    stop_s=0.15,
+    braking_s=0.4,
+)
+NONE = np.zeros(0)
+
+
+def drive(cruise_s: float = 1.0) -> Heard:
+    """From rest to a speed and, braking, back to rest; plans come until braking begins."""
+    velocity, acceleration = np.zeros(3), np.zeros(3)
+    rows = []
+    top = np.array([0.2, -0.1, 0.0])
+    while np.abs(top - velocity).max() > 1e-12:  # speeding up is braking seen from the top speed
+        difference, acceleration = brake(velocity - top, acceleration, LIMITS, PERIOD_S)
+        velocity = top + difference
+        rows.append(velocity)
+    rows += [top] * round(cruise_s / PERIOD_S)
+    braking_from = len(rows)
+    acceleration = np.zeros(3)
+    while velocity.any():
+        velocity, acceleration = brake(velocity, acceleration, LIMITS, PERIOD_S)
+        rows.append(velocity)
+    times_s = 100.0 + PERIOD_S * np.arange(len(rows))
+    velocities = np.stack(rows)
+    return Heard(
+        command_s=times_s,
+        stamp_s=times_s,
+        velocity=velocities,
+        plan_s=np.arange(99.95, times_s[braking_from] - 0.1, 0.1),
+        position_s=times_s,
+        position=np.cumsum(velocities, axis=0) * PERIOD_S,
+        armed_s=np.array([99.0]),
+        armed=np.array([True]),
+        stop_asked_s=NONE,
+    )
+
+
+def changed(heard: Heard, row: int, velocity: list[float]) -> Heard:
+    values = heard.velocity.copy()
+    values[row] = velocity
+    return dataclasses.replace(heard, velocity=values)
+
+
+def rules_broken(heard: Heard) -> set[str]:
+    return {violation.rule for violation in judge(heard, RULES)}
+
+
+def test_nothing_is_wrong_with_what_keeps_the_rules() -> None:
+    assert judge(drive(), RULES) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_finds_what_is_not_finite(value: float) -> None:
+    assert rules_broken(changed(drive(), 50, [0.1, value, 0.0])) == {"finite"}
+
+
+def test_finds_speed_acceleration_and_jerk_beyond_the_limits() -> None:
+    heard = drive()
+    assert "velocity" in rules_broken(changed(heard, 60, [0.26, 0.0, 0.0]))
+    assert "acceleration" in rules_broken(changed(heard, 60, [0.17, -0.1, 0.0]))  # 3 m/s²
+    small = heard.velocity[60] + np.array([0.006, 0.0, 0.0])  # 0.6 m/s², but 60 m/s³
+    assert rules_broken(changed(heard, 60, small.tolist())) == {"jerk"}
+
+
+def test_an_e_stop_may_be_zero_at_once_and_a_cut_stream_begins_from_rest() -> None:
+    heard = drive()
+    cut = dataclasses.replace(
+        heard,
+        command_s=heard.command_s[:61],
+        stamp_s=heard.stamp_s[:61],
+        velocity=np.vstack([heard.velocity[:60], np.zeros(3)]),
+    )
+    assert "acceleration" in rules_broken(cut)
+    asked = np.array([heard.command_s[60] - 0.004])
+    assert judge(dataclasses.replace(cut, stop_asked_s=asked), RULES) == []
+
+
+def test_finds_a_place_beyond_the_limits() -> None:
+    heard = drive()
+    moved = heard.position + np.array([0.5, 0.0, 0.0])
+    assert rules_broken(dataclasses.replace(heard, position=moved)) == {"position"}
+
+
+def test_finds_stamps_that_go_back() -> None:
+    heard = drive()
+    stamps = heard.stamp_s.copy()
+    stamps[40] = stamps[38]
+    assert rules_broken(dataclasses.replace(heard, stamp_s=stamps)) == {"stamps"}
+
+
+def test_finds_motion_when_not_armed() -> None:
+    heard = drive()
+    never = dataclasses.replace(heard, armed_s=NONE, armed=np.zeros(0, bool))
+    assert rules_broken(never) == {"armed"}
+    disarmed = dataclasses.replace(
+        heard, armed_s=np.array([99.0, 100.3]), armed=np.array([True, False])
+    )
+    assert rules_broken(disarmed) == {"armed"}  # longer than braking takes
+    late = heard.command_s[-40]
+    in_time = dataclasses.replace(disarmed, armed_s=np.array([99.0, late]))
+    assert judge(in_time, RULES) == []
+
+
+def test_finds_motion_long_after_the_last_plan() -> None:
+    heard = drive(cruise_s=2.0)
+    early = dataclasses.replace(heard, plan_s=heard.plan_s[:5])
+    assert rules_broken(early) == {"command age"}
+
+
+def test_says_when_braking_began() -> None:
+    heard = drive()
+    speed = np.linalg.norm(heard.velocity, axis=1)
+    begins = int(np.flatnonzero(np.diff(speed) < 0)[0]) + 1
+    fault_s = heard.command_s[begins] - 0.08
+    end_s = heard.command_s[-1] + 1.0
+    assert braking_delay_s(heard, fault_s, end_s) == pytest.approx(0.08, abs=0.011)
+    assert braking_delay_s(heard, heard.command_s[begins + 5], end_s) <= 0.011
+    assert braking_delay_s(heard, fault_s, heard.command_s[begins + 3]) == np.inf
+    assert braking_delay_s(heard, heard.command_s[-1] + 0.5, end_s) == 0.0
