@@ -7,6 +7,7 @@ The file named by ``FORESEE_MODEL_FAULT`` holds one JSON object, read again befo
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import time
@@ -14,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ros_nodes import agent_node, loaded_agent
-from world_model.runtime import OnnxWorldModel
+from world_model.runtime import OnnxWorldModel, Rollouts, State
 
 _FILE = Path(os.environ["FORESEE_MODEL_FAULT"])
 _LOOK_S = 0.01
@@ -30,7 +32,8 @@ def _fault() -> dict[str, Any]:
 class FaultyWorldModel(OnnxWorldModel):
     """The bundle's model, and what the file says is wrong with it."""
 
-    def rollout(self, state: Any, actions: Any) -> Any:
+    def rollout(self, state: State, actions: NDArray[np.float32]) -> Rollouts:
+        """As the model's own, then spoilt."""
         began_s = time.perf_counter()
         rollouts = super().rollout(state, actions)
         fault = _fault()
@@ -39,7 +42,7 @@ class FaultyWorldModel(OnnxWorldModel):
             bad = np.random.default_rng(0).random(len(rollouts.latents)) < fault["share"]
             latents = np.array(rollouts.latents)
             latents[bad] = np.nan if kind == "nan" else np.inf
-            return type(rollouts)(latents, *rollouts[1:])
+            return Rollouts(latents, rollouts.proprio)
         if kind == "slow":
             time.sleep((fault["factor"] - 1) * (time.perf_counter() - began_s))
         while kind == "hung" and _fault() == fault:
@@ -51,7 +54,8 @@ def main() -> None:
     """Run the node."""
     load = loaded_agent.load_world_model
 
-    def load_faulty(*args: Any, **options: Any) -> OnnxWorldModel:
+    @functools.wraps(load)
+    def load_faulty(*args: object, **options: object) -> OnnxWorldModel:
         model = load(*args, **options)
         model.__class__ = FaultyWorldModel
         return model

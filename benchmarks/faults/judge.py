@@ -188,8 +188,8 @@ def _within(times_s: Array, time_s: float, seconds: float) -> bool:
 def braking_delay_s(heard: Heard, fault_s: float, until_s: float) -> float:
     """How long after an event braking begins.
 
-    Braking within a jerk limit first lets the acceleration fall, then holds it, then lets it go. Its
-    beginning is where the acceleration along the motion begins to fall towards the hardest braking
+    Braking within a jerk limit first lets the acceleration fall, then holds it, then lets it go:
+    Braking within a jerk limit first lets the acceleration fall, then holds it, then lets go of it;
     on the way to rest.
 
     Returns:

@@ -25,6 +25,7 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from trajectory_msgs.msg import JointTrajectory
 
+Message = Any  # of any type
 _DEPTH = 1000
 
 
@@ -57,7 +58,7 @@ class Monitor(Node):
         names = ("command_s", "stamp_s", "command", "plan_s", "stop_plan_s", "position_s")
         self._rows: dict[str, list[Any]] = {name: [] for name in (*names, "position")}
 
-    def _on_command(self, message: Any) -> None:
+    def _on_command(self, message: Message) -> None:
         now_s = time.monotonic()
         header = getattr(message, "header", None)
         with self._lock:
@@ -71,7 +72,7 @@ class Monitor(Node):
         with self._lock:
             self._rows["plan_s" if message.points else "stop_plan_s"].append(time.monotonic())
 
-    def _on_position(self, message: Any) -> None:
+    def _on_position(self, message: Message) -> None:
         if hasattr(message, "pose"):
             point = message.pose.position
             values = [point.x, point.y, point.z]
@@ -83,7 +84,7 @@ class Monitor(Node):
             self._rows["position"].append(values)
 
 
-def _values(message: Any) -> list[float]:
+def _values(message: Message) -> list[float]:
     """The numbers of a command."""
     twist = getattr(message, "twist", message if hasattr(message, "linear") else None)
     if twist is not None:
@@ -94,7 +95,7 @@ def _values(message: Any) -> list[float]:
     return list(message.data)
 
 
-def _class(kind: str) -> Any:
+def _class(kind: str) -> type:
     package, _, name = kind.split("/")
     return getattr(import_module(f"{package}.msg"), name)
 

@@ -35,6 +35,7 @@ from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
+Message = Any  # of any type
 DEPTH = 50
 _NS_PER_S = 1_000_000_000
 
@@ -139,59 +140,59 @@ class Relay(Node):
                     publisher.publish(data)
 
 
-Change = Callable[[Any, dict[str, Any], Route, np.random.Generator], None]
+Change = Callable[[Message, dict[str, Any], Route, np.random.Generator], None]
 
 
-def _stamp(message: Any, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
+def _stamp(message: Message, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
     stamp = message.header.stamp
     total = stamp.sec * _NS_PER_S + stamp.nanosec + round(fault["seconds"] * _NS_PER_S)
     stamp.sec, stamp.nanosec = divmod(max(0, total), _NS_PER_S)
 
 
-def _pixels(message: Any) -> np.ndarray:
+def _pixels(message: Message) -> np.ndarray:
     return np.frombuffer(message.data, np.uint8).copy()
 
 
-def _set_pixels(message: Any, pixels: np.ndarray) -> None:
+def _set_pixels(message: Message, pixels: np.ndarray) -> None:
     data = array.array("B")
     data.frombytes(pixels.tobytes())
     message.data = data
 
 
-def _frozen(message: Any, _: dict[str, Any], route: Route, __: np.random.Generator) -> None:
+def _frozen(message: Message, _: dict[str, Any], route: Route, __: np.random.Generator) -> None:
     if route.held is None:
         route.held = serialize_message(message)
     message.data = deserialize_message(route.held, route.kind).data
 
 
-def _black(message: Any, _: dict[str, Any], __: Route, ___: np.random.Generator) -> None:
+def _black(message: Message, _: dict[str, Any], __: Route, ___: np.random.Generator) -> None:
     _set_pixels(message, np.zeros_like(_pixels(message)))
 
 
-def _bit_flips(message: Any, fault: dict[str, Any], _: Route, rng: np.random.Generator) -> None:
+def _bit_flips(message: Message, fault: dict[str, Any], _: Route, rng: np.random.Generator) -> None:
     pixels = _pixels(message)
     hit = np.flatnonzero(rng.random(len(pixels)) < fault["share"])
     pixels[hit] ^= (1 << rng.integers(0, 8, len(hit))).astype(np.uint8)
     _set_pixels(message, pixels)
 
 
-def _truncated(message: Any, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
+def _truncated(message: Message, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
     pixels = _pixels(message)
     _set_pixels(message, pixels[: int(len(pixels) * fault["share"])])
 
 
-def _encoding(message: Any, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
+def _encoding(message: Message, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
     message.encoding = fault["name"]
 
 
-def _size(message: Any, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
+def _size(message: Message, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
     """A whole image, but of another size."""
     message.height, message.width = fault["height"], fault["width"]
     message.step = 3 * message.width
     _set_pixels(message, np.full(message.height * message.step, 128, np.uint8))
 
 
-def _permuted(message: Any, _: dict[str, Any], __: Route, rng: np.random.Generator) -> None:
+def _permuted(message: Message, _: dict[str, Any], __: Route, rng: np.random.Generator) -> None:
     """Names and values in another order: not wrong, and it must not matter."""
     order = rng.permutation(len(message.name))
     message.name = [message.name[i] for i in order]
@@ -201,12 +202,14 @@ def _permuted(message: Any, _: dict[str, Any], __: Route, rng: np.random.Generat
             setattr(message, part, [values[i] for i in order])
 
 
-def _missing(message: Any, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
+def _missing(message: Message, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
     for part in ("name", "position", "velocity", "effort"):
         setattr(message, part, list(getattr(message, part))[: -fault["count"]])
 
 
-def _not_finite(message: Any, fault: dict[str, Any], _: Route, rng: np.random.Generator) -> None:
+def _not_finite(
+    message: Message, fault: dict[str, Any], _: Route, rng: np.random.Generator
+) -> None:
     value = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}[fault["value"]]
     if hasattr(message, "pose"):
         setattr(message.pose.position, "xyz"[int(rng.integers(3))], value)
