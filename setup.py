@@ -10,6 +10,8 @@ EXTRAS = {
     "data": ["pyarrow", "av", "rosbags", "mcap", "pillow"],
     "sim": ["pybullet", "gymnasium", "fast-simplification"],
     "viz": ["matplotlib"],
+    # Kinematics of the command filter; robots that take tool velocities do without.
+    "safety": ["pin", "pin-pink", "daqp"],
     # Only for machines without ROS 2: with ROS 2 from apt, use its own rclpy.
     "ros": [
         "ros-jazzy-rclpy[fastrtps]==7.1.6",

@@ -26,6 +26,9 @@ WITHOUT = {
     "world_model/runtime.py": {"torch", "onnx", "rclpy"},
     "world_model/config.py": {"torch", "onnx", "rclpy"},
 }
+# The one module of controller/ that may use them, and only inside its functions.
+KINEMATICS = ROOT / "controller" / "kinematics.py"
+OF_KINEMATICS = {"pinocchio", "pink", "coal", "qpsolvers", "daqp", "scipy", "ruckig"}
 
 
 def _imports(path: Path) -> set[str]:
@@ -60,3 +63,18 @@ def test_what_runs_on_a_robot_needs_no_training_packages(name: str) -> None:
     for path in _files(name):
         heavy = _imports(path) & WITHOUT[name]
         assert not heavy, f"{path.relative_to(ROOT)} imports {heavy}"
+
+
+def test_one_module_of_the_controller_uses_pinocchio_and_only_when_a_robot_is_loaded() -> None:
+    for path in _files("controller"):
+        used = _imports(path) & OF_KINEMATICS
+        assert not used or path == KINEMATICS, f"{path.relative_to(ROOT)} imports {used}"
+    at_once = {
+        name
+        for node in ast.parse(KINEMATICS.read_text()).body
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [a.name for a in node.names] if isinstance(node, ast.Import) else [node.module]
+        )
+    }
+    assert not {name.split(".")[0] for name in at_once if name} & OF_KINEMATICS

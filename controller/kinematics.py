@@ -1,0 +1,412 @@
+"""A robot's kinematics from its URDF: tool motion to joint motion, and how much room there is.
+
+The only module of `controller` that needs Pinocchio and pink (extra ``safety``); they are imported
+when a robot is loaded. What can touch is modelled by spheres attached to frames of the robot and,
+around it, keep-out spheres and boxes and the walls of the workspace: no meshes are needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.braking import Vector
+from controller.surroundings import Surroundings
+
+PinObject: TypeAlias = Any  # Pinocchio and pink ship no types
+
+# The tool itself is a point; the shapes of Pinocchio need a size.
+_POINT_M = 1e-4
+# Weights of the quadratic programme, all on displacements of one tick.
+_ORIENTATION_COST = 0.3  # m of tool position that a radian of its orientation is worth
+_POSTURE_COST = 0.02
+_POSTURE_GAIN_HZ = 2.0
+_ORIENTATION_GAIN_HZ = 4.0
+_DAMPING = 1e-5
+# Obstacles nearer than this are in the programme, and approached no faster than gain times room.
+_NEAR_M = 0.12
+_BARRIER_GAIN_HZ = 4.0
+_BUFFER_M = 0.003
+_HELD_M = 1e-9  # this near to its bound, a barrier counts as the one that holds
+# A path is looked at whenever any point may have moved by this much, or so often altogether.
+_LOOK_EVERY_M = 0.004
+_MOST_LOOKS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Joint velocities found.
+
+    Attributes:
+        velocity: ``(N,)`` rad/s.
+        clamps: obstacles that changed them, such as ``room.tool-box0``.
+    """
+
+    velocity: Vector
+    clamps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """``matrix · Δq <= most``, as pink takes limits."""
+
+    matrix: Vector
+    most: Vector
+
+    def compute_qp_inequalities(self, configuration: object, dt: float) -> tuple[Vector, Vector]:
+        """What pink asks for."""
+        return self.matrix, self.most
+
+
+@dataclass
+class _Scene:
+    """Pinocchio's objects: model, data, geometry, its data, and the name of each pair."""
+
+    model: PinObject
+    data: PinObject
+    shapes: PinObject
+    shape_data: PinObject
+    pairs: list[str] = field(default_factory=list)
+
+
+class Kinematics:
+    """One robot arm. Not thread-safe: its owner's thread only.
+
+    Args:
+        urdf: text of the robot's URDF.
+        joints: the N joints that are commanded, in the order of all vectors here; all others stay
+            where the URDF has their zero.
+        tool_frame: frame of the URDF that is the tool.
+        surroundings: what it must not touch.
+        home: ``(N,)`` posture it prefers where the tool leaves it the choice, rad.
+
+    Raises:
+        ValueError: not a URDF, or a joint or frame that is not in it; one line that names it.
+        ImportError: the extra ``safety`` is not installed.
+    """
+
+    def __init__(
+        self,
+        urdf: str,
+        joints: Sequence[str],
+        tool_frame: str,
+        surroundings: Surroundings,
+        home: Sequence[float] | Vector,
+    ) -> None:
+        import pink
+        import pinocchio as pin
+
+        self._pin = pin
+        self._pink = pink
+        model = _reduced(pin, urdf, joints)
+        order = [model.names[i] for i in range(1, model.njoints)]
+        self._order = np.array([order.index(name) for name in joints])  # ours to Pinocchio's
+        self._back = np.argsort(self._order)
+        if not model.existFrame(tool_frame):
+            raise ValueError(f"tool_frame {tool_frame!r} is not in the robot's URDF")
+        self.joints = tuple(joints)
+        self.position_low = model.lowerPositionLimit[self._order].copy()
+        self.position_high = model.upperPositionLimit[self._order].copy()
+        self.velocity_limit = model.velocityLimit[self._order].copy()
+        self._tool_frame = tool_frame
+        self._tool = model.getFrameId(tool_frame)
+        self._scene = _build_scene(pin, model, self._tool, surroundings)
+        self._levers = _levers(model, self._scene.shapes)[self._order]
+        self._shortest_m = float(self._levers.min())  # angles are at most travel over this
+        self._rounding_m = _rounding(self._scene.shapes)
+        self._configuration = pink.Configuration(model, self._scene.data, np.zeros(model.nq))
+        self._one = np.eye(model.nv)
+        self._orientation: NDArray[np.float64] | None = None
+        self._frame_task = pink.tasks.FrameTask(
+            tool_frame, position_cost=1.0, orientation_cost=_ORIENTATION_COST
+        )
+        self._posture_task = pink.tasks.PostureTask(cost=_POSTURE_COST)
+        self._posture_task.set_target(self._theirs(home))
+        self._joint_task = pink.tasks.PostureTask(cost=1.0)
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """What is kept apart, by name."""
+        return tuple(self._scene.pairs)
+
+    def tool_position(self, position: Vector) -> Vector:
+        """Where the tool is, ``(3,)`` m, for joints at ``position (N,)`` rad."""
+        return self._tool_pose(position).translation.copy()
+
+    def hold_orientation(self, position: Vector) -> None:
+        """From now on, the tool is to keep the orientation that it has at ``position (N,)``."""
+        self._orientation = self._tool_pose(position).rotation.copy()
+
+    def room(self, path: Vector) -> tuple[float, str]:
+        """How near anything comes along a path of the joints.
+
+        What may have been missed between two looks is taken off, so that what holds at the looks
+        holds in between.
+
+        Args:
+            path: ``(K, N)`` rad; the joints move straight from one row to the next.
+
+        Returns:
+            m that are left beyond the margin, negative where it is crossed, and between what.
+        """
+        if not self._scene.pairs:
+            return np.inf, ""
+        looks, missed = self._looks(path)
+        lowest, nearest = np.inf, 0
+        pin, scene = self._pin, self._scene
+        for row in looks:
+            pair = pin.computeDistances(
+                scene.model, scene.data, scene.shapes, scene.shape_data, row
+            )
+            distance = scene.shape_data.distanceResults[pair].min_distance
+            if not distance >= lowest:
+                lowest, nearest = distance, pair
+        return float(lowest) - missed, scene.pairs[nearest]
+
+    def rooms(self, path: Vector) -> Vector:
+        """For each of `pairs` the least room ``(P,)`` at the looks alone, to compare paths by."""
+        looks, _ = self._looks(path)
+        return np.min([self._distances(row) for row in looks], axis=0)
+
+    def solve_tool(
+        self, position: Vector, wanted_m_s: Vector, low: Vector, high: Vector, dt_s: float
+    ) -> Solution | None:
+        """The joint velocities that move the tool as wanted, as well as the bounds allow.
+
+        One quadratic programme: the tool's displacement in the tick, its orientation kept, the
+        posture near home in what that leaves free; within the bounds, and no faster towards an
+        obstacle than the room that is left allows.
+
+        Args:
+            position: ``(N,)`` of the joints, rad.
+            wanted_m_s: ``(3,)`` velocity of the tool in the frame of the URDF's root.
+            low: ``(N,)`` lowest joint velocity, rad/s.
+            high: ``(N,)`` highest.
+            dt_s: the tick.
+
+        Returns:
+            ``None`` where no solution was found.
+        """
+        pin = self._pin
+        self._configuration.update(self._theirs(position))
+        pose = self._configuration.get_transform_frame_to_world(self._tool_frame)
+        pose.translation = pose.translation + np.asarray(wanted_m_s) * dt_s
+        if self._orientation is not None:
+            turn = pin.log3(self._orientation @ pose.rotation.T)
+            pose.rotation = pin.exp3(turn * _ORIENTATION_GAIN_HZ * dt_s) @ pose.rotation
+        self._frame_task.set_target(pose)
+        self._posture_task.gain = min(1.0, _POSTURE_GAIN_HZ * dt_s)
+        return self._solve([self._frame_task, self._posture_task], low, high, dt_s)
+
+    def solve_joints(
+        self, position: Vector, wanted: Vector, low: Vector, high: Vector, dt_s: float
+    ) -> Solution | None:
+        """As `solve_tool`, for joint velocities ``wanted (N,)`` rad/s."""
+        here = self._theirs(position)
+        self._configuration.update(here)
+        self._joint_task.set_target(here + np.asarray(wanted)[self._back] * dt_s)
+        return self._solve([self._joint_task], low, high, dt_s)
+
+    def _solve(
+        self, tasks: Sequence[PinObject], low: Vector, high: Vector, dt_s: float
+    ) -> Solution | None:
+        import qpsolvers
+
+        least, most = low[self._back] * dt_s, high[self._back] * dt_s
+        bounds = _Rows(np.vstack([self._one, -self._one]), np.concatenate([most, -least]))
+        near, barriers = self._barriers(dt_s, least, most)
+        problem = self._pink.build_ik(
+            self._configuration, tasks, dt_s, damping=_DAMPING, limits=[bounds, barriers]
+        )
+        result = qpsolvers.solve_problem(problem, solver="daqp")
+        if not result.found or result.x is None or not np.isfinite(result.x).all():
+            return None
+        held = barriers.matrix @ result.x >= barriers.most - _HELD_M
+        clamps = tuple(f"room.{near[row]}" for row in np.flatnonzero(held))
+        return Solution(result.x[self._order] / dt_s, clamps)
+
+    def _barriers(self, dt_s: float, least: Vector, most: Vector) -> tuple[list[str], _Rows]:
+        """What slows the approach to all that is near, and the names of those pairs.
+
+        No row asks for more than the bounds ``least`` and ``most (N,)`` of the step can give.
+        """
+        scene = self._scene
+        names: list[str] = []
+        closing, limits = [], []
+        distances = self._distances(self._configuration.q) if scene.pairs else np.zeros(0)
+        for pair in np.flatnonzero(distances < _NEAR_M).tolist():
+            result = scene.shape_data.distanceResults[pair]
+            normal = np.array(result.normal)  # from the first to the second
+            if not np.isfinite(normal).all():
+                continue
+            ends = scene.shapes.collisionPairs[pair]
+            row = self._approach(ends.first, np.array(result.getNearestPoint1()), normal)
+            row -= self._approach(ends.second, np.array(result.getNearestPoint2()), normal)
+            room_m = distances[pair]
+            # In the buffer it moves out by itself; farther in it moves only when told to.
+            allowed_m = _BARRIER_GAIN_HZ * dt_s * (room_m - _BUFFER_M) if room_m > 0.0 else 0.0
+            within_reach_m = float(np.minimum(row * least, row * most).sum())
+            names.append(scene.pairs[pair])
+            closing.append(row)
+            limits.append(max(allowed_m, within_reach_m + _HELD_M))
+        if not names:
+            return names, _Rows(np.zeros((0, scene.model.nv)), np.zeros(0))
+        return names, _Rows(np.array(closing), np.array(limits))
+
+    def _approach(self, shape: int, point_m: Vector, normal: Vector) -> Vector:
+        """How a point of a shape moves along ``normal`` with each joint: ``(N,)``."""
+        scene, pin, data = self._scene, self._pin, self._configuration.data
+        joint = scene.shapes.geometryObjects[shape].parentJoint
+        if joint == 0:
+            return np.zeros(scene.model.nv)
+        jacobian = pin.getJointJacobian(
+            scene.model, data, joint, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
+        )
+        arm = point_m - data.oMi[joint].translation
+        (ax, ay, az), (nx, ny, nz) = arm, normal
+        turning = np.array([ay * nz - az * ny, az * nx - ax * nz, ax * ny - ay * nx])
+        return normal @ jacobian[:3] + turning @ jacobian[3:]
+
+    def _looks(self, path: Vector) -> tuple[Vector, float]:
+        """Places ``(L, N)`` on a path to look at, in Pinocchio's order, and the most missed, m.
+
+        Between two looks any point moves at most l = levers · angles. Its way is bent away from
+        the straight one by at most l · (sum of angles)/8, and the straight one passes a rounding
+        of radius r (a sphere past an edge) nearer by at most l²/8r than at its ends.
+        """
+        turned = np.abs(np.diff(path, axis=0))
+        travelled = np.zeros(len(path))
+        np.cumsum(turned @ self._levers, out=travelled[1:])
+        length_m = float(travelled[-1])
+        if length_m == 0.0:
+            return self._theirs(path[0])[None], 0.0
+        intervals = min(math.ceil(length_m / _LOOK_EVERY_M), _MOST_LOOKS - 1)
+        marks = np.linspace(0.0, length_m, intervals + 1)
+        looks = np.stack([np.interp(marks, travelled, path[:, i]) for i in self._back], axis=1)
+        moved_m = length_m / intervals
+        bend = moved_m / self._shortest_m + moved_m / self._rounding_m
+        return looks, moved_m * min(0.5, bend / 8.0)
+
+    def _distances(self, row: Vector) -> Vector:
+        scene = self._scene
+        self._pin.computeDistances(scene.model, scene.data, scene.shapes, scene.shape_data, row)
+        return np.array([result.min_distance for result in scene.shape_data.distanceResults])
+
+    def _tool_pose(self, position: Vector) -> PinObject:
+        scene = self._scene
+        self._pin.forwardKinematics(scene.model, scene.data, self._theirs(position))
+        return self._pin.updateFramePlacement(scene.model, scene.data, self._tool)
+
+    def _theirs(self, position: Sequence[float] | Vector) -> Vector:
+        return np.asarray(position, np.float64)[self._back]
+
+
+def _reduced(pin: PinObject, urdf: str, joints: Sequence[str]) -> PinObject:
+    """The model with the named joints alone."""
+    try:
+        model = pin.buildModelFromXML(urdf)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"robot description: {error}") from error
+    for name in joints:
+        if not model.existJointName(name):
+            known = ", ".join(model.names[i] for i in range(1, model.njoints))
+            raise ValueError(f"joint {name!r} is not in the robot's URDF ({known})")
+        joint = model.joints[model.getJointId(name)]
+        if (joint.nq, joint.nv) != (1, 1):
+            raise ValueError(f"joint {name!r} turns without end: give it limits in the URDF")
+    others = [i for i in range(1, model.njoints) if model.names[i] not in joints]
+    return pin.buildReducedModel(model, others, pin.neutral(model))
+
+
+def _build_scene(pin: PinObject, model: PinObject, tool: int, given: Surroundings) -> _Scene:
+    """Shapes, each larger by half of the margin, and the pairs of them that are kept apart."""
+    import coal
+
+    shapes, more = pin.GeometryModel(), 0.5 * given.margin_m
+    pairs: list[str] = []
+
+    def fixed(name: str, center: Sequence[float] | Vector, shape: PinObject) -> int:
+        placement = pin.SE3(np.eye(3), np.array(center, np.float64))
+        return shapes.addGeometryObject(pin.GeometryObject(name, 0, 0, placement, shape))
+
+    def moving(name: str, frame: int, center: Sequence[float], radius_m: float) -> int:
+        at, ball = model.frames[frame], coal.Sphere(radius_m + more)
+        placement = at.placement * pin.SE3(np.eye(3), np.array(center, np.float64))
+        return shapes.addGeometryObject(
+            pin.GeometryObject(name, at.parentJoint, frame, placement, ball)
+        )
+
+    def keep_apart(first: int, second: int, name: str) -> None:
+        shapes.addCollisionPair(pin.CollisionPair(first, second))
+        pairs.append(name)
+
+    def joint_of(shape: int) -> int:
+        return shapes.geometryObjects[shape].parentJoint
+
+    point = moving("tool", tool, (0.0, 0.0, 0.0), _POINT_M)
+    bodies = []
+    for number, body in enumerate(given.bodies):
+        if not model.existFrame(body.frame):
+            raise ValueError(f"body frame {body.frame!r} is not in the robot's URDF")
+        name = f"{body.frame}.{number}"
+        frame = model.getFrameId(body.frame)
+        bodies.append((name, moving(name, frame, body.center_m, body.radius_m)))
+    if given.workspace is not None:
+        for axis, letter in enumerate("xyz"):
+            for side, sign, at_m in (
+                ("low", 1.0, given.workspace.low_m[axis]),
+                ("high", -1.0, -given.workspace.high_m[axis]),
+            ):
+                # All that is beyond the wall is solid: where sign · x is below this.
+                wall = coal.Halfspace(sign * np.eye(3)[axis], at_m + more)
+                name = f"workspace.{side}.{letter}"
+                keep_apart(point, fixed(name, np.zeros(3), wall), name)
+    obstacles = []
+    for number, ball in enumerate(given.keep_out_spheres):
+        name, size = f"sphere{number}", ball.radius_m + more
+        obstacles.append((name, fixed(name, ball.center_m, coal.Sphere(size))))
+    for number, box in enumerate(given.keep_out_boxes):
+        low, high = np.array(box.low_m, np.float64), np.array(box.high_m, np.float64)
+        name, sides = f"box{number}", high - low + 2.0 * more
+        obstacles.append((name, fixed(name, 0.5 * (low + high), coal.Box(*sides))))
+    for name, shape in obstacles:
+        keep_apart(point, shape, f"tool-{name}")
+        for body_name, body_shape in bodies:
+            if joint_of(body_shape):  # what cannot move cannot give way
+                keep_apart(body_shape, shape, f"{body_name}-{name}")
+    for i, (name, shape) in enumerate(bodies):
+        for other_name, other in bodies[i + 1 :]:
+            if abs(joint_of(shape) - joint_of(other)) > given.apart:
+                keep_apart(shape, other, f"{name}-{other_name}")
+    return _Scene(model, model.createData(), shapes, shapes.createData(), pairs)
+
+
+def _levers(model: PinObject, shapes: PinObject) -> Vector:
+    """By joint, no point of the robot is farther from its axis than this: ``(N,)`` m."""
+    beyond = np.zeros(model.njoints)
+    for shape in shapes.geometryObjects:
+        if shape.parentJoint:
+            size = float(np.linalg.norm(shape.placement.translation)) + float(
+                getattr(shape.geometry, "radius", 0.0)
+            )
+            beyond[shape.parentJoint] = max(beyond[shape.parentJoint], size)
+    for joint in range(model.njoints - 1, 0, -1):
+        parent = model.parents[joint]
+        offset = float(np.linalg.norm(model.jointPlacements[joint].translation))
+        beyond[parent] = max(beyond[parent], offset + beyond[joint])
+    return beyond[1:]
+
+
+def _rounding(shapes: PinObject) -> float:
+    """The smallest radius that anything passes anything with, m: of two spheres, their sum."""
+    smallest = np.inf
+    for pair in shapes.collisionPairs:
+        ends = [shapes.geometryObjects[shape].geometry for shape in (pair.first, pair.second)]
+        if not any(hasattr(end, "n") for end in ends):  # walls are flat
+            smallest = min(smallest, sum(getattr(end, "radius", 0.0) for end in ends))
+    return float(smallest)

@@ -1,0 +1,280 @@
+"""Turns a wanted velocity into the next command of N axes, never into one that leaves no way out.
+
+Four steps a tick, each with a guarantee of its own:
+
+1. *Bounds* (`controller.viability`): the accelerations after which braking still ends within the
+   limits of position, velocity, acceleration and jerk. Braking itself is always among them.
+2. *Quality* (`controller.kinematics`, where the axes are joints of an arm): one quadratic programme
+   finds the joint velocities within those bounds that follow best and slow down before obstacles.
+3. *Shield*: the stop that would follow the command is computed, and the room along it. If it leaves
+   the workspace, or touches what it must not, the command gives way to braking, in part or
+   altogether. The stop that is fallen back on is the rest of the one that was looked at a tick
+   before, so there always is one. (Fail-safe trajectories: Pek and Althoff, "Fail-safe motion
+   planning for online verification of autonomous vehicles using convex optimization", T-RO 2021;
+   for manipulators Beckert, Pereira and Althoff, "Online verification of multiple safety criteria
+   for a robot trajectory", CDC 2017.)
+4. *Account*: every limit that changed the command is named.
+
+Where a robot starts outside, "inside" is no farther out than braking would take it anyway.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from controller.braking import AxisLimits, Vector, brake
+from controller.viability import AccelerationBounds, Motion, acceleration_bounds, stopping_path
+
+# How much of the wanted acceleration, as against braking, is tried one after the other.
+_SHARES = (1.0, 0.6, 0.3, 0.1)
+_TOUCHES = 1e-6  # m or rad by which a limit counts as held
+# A stop that takes longer than this costs too much time to look at in every tick.
+_LONGEST_STOP_S = 2.5
+
+Task = Literal["axes", "tool"]
+
+
+class Solved(Protocol):
+    """What a quadratic programme found."""
+
+    @property
+    def velocity(self) -> Vector:
+        """``(N,)``."""
+        ...
+
+    @property
+    def clamps(self) -> tuple[str, ...]:
+        """Obstacles that changed it."""
+        ...
+
+
+class Arm(Protocol):
+    """What is needed of `controller.kinematics.Kinematics`; see there."""
+
+    @property
+    def pairs(self) -> tuple[str, ...]:
+        """What is kept apart."""
+        ...
+
+    def room(self, path: Vector) -> tuple[float, str]:
+        """Least room along a path, and between what."""
+        ...
+
+    def rooms(self, path: Vector) -> Vector:
+        """Least room of each pair along a path."""
+        ...
+
+    def solve_tool(
+        self, position: Vector, wanted_m_s: Vector, low: Vector, high: Vector, dt_s: float
+    ) -> Solved | None:
+        """Joint velocities for a velocity of the tool."""
+        ...
+
+    def solve_joints(
+        self, position: Vector, wanted: Vector, low: Vector, high: Vector, dt_s: float
+    ) -> Solved | None:
+        """Joint velocities for joint velocities."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class MotionLimits:
+    """Limits of N axes.
+
+    Attributes:
+        names: N names, for reports.
+        axes: velocity, acceleration and jerk.
+        low: ``(N,)`` lowest position, rad or m; -inf for none.
+        high: ``(N,)`` highest position; above ``low``.
+        tool_speed_m_s: largest speed of the tool, for tool velocities; inf for none.
+    """
+
+    names: tuple[str, ...]
+    axes: AxisLimits
+    low: Vector
+    high: Vector
+    tool_speed_m_s: float = float("inf")
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for limits that cannot be meant."""
+        count = self.axes.axes
+        for name in ("low", "high"):
+            values = np.array(getattr(self, name), np.float64)
+            if values.shape != (count,) or np.isnan(values).any():
+                raise ValueError(f"{name} must hold {count} numbers, got {values}")
+            object.__setattr__(self, name, values)
+        if len(self.names) != count:
+            raise ValueError(f"{len(self.names)} names for {count} axes")
+        for name, low, high in zip(self.names, self.low, self.high, strict=True):
+            if not low < high:
+                raise ValueError(f"{name}: lowest position {low} must be below highest {high}")
+        if not self.tool_speed_m_s > 0:
+            raise ValueError(f"tool_speed_m_s must be above 0, got {self.tool_speed_m_s}")
+        axes = self.axes
+        stops_s = axes.velocity / axes.acceleration + 2.0 * axes.acceleration / axes.jerk
+        if (stops_s > _LONGEST_STOP_S).any():
+            slow = int(np.argmax(stops_s))
+            raise ValueError(
+                f"{self.names[slow]}: a stop would take {stops_s[slow]:.1f} s, more than "
+                f"{_LONGEST_STOP_S} s: lower its velocity or allow more acceleration or jerk"
+            )
+
+    def slowed(self, share: float) -> MotionLimits:
+        """The same with ``share`` of the speeds, in (0, 1]."""
+        axes = self.axes
+        slower = AxisLimits(axes.velocity * share, axes.acceleration, axes.jerk)
+        speed = self.tool_speed_m_s * share
+        return MotionLimits(self.names, slower, self.low, self.high, speed)
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """What is sent.
+
+    Attributes:
+        motion: of the axes; finite.
+        clamps: limits that changed what was wanted, such as ``velocity.panda_joint1``,
+            ``room.tool-box0`` or ``shield.workspace.low.z``.
+    """
+
+    motion: Motion
+    clamps: tuple[str, ...] = ()
+
+
+def follow(
+    limits: MotionLimits,
+    motion: Motion,
+    wanted: NDArray[np.floating],
+    dt_s: float,
+    arm: Arm | None = None,
+    task: Task = "axes",
+) -> Command:
+    """The next command towards a wanted velocity.
+
+    Args:
+        limits: of the axes.
+        motion: the command before, a finite one.
+        wanted: ``(N,)`` velocity of the axes, or ``(3,)`` m/s of the tool in the base frame.
+        dt_s: the tick.
+        arm: its kinematics where the axes are joints; ``None`` where each is for itself.
+        task: whether ``wanted`` is of the axes or of the ``arm``'s tool.
+
+    Returns:
+        a command whose stop was looked at, whatever is wanted; what is not finite brakes.
+
+    Raises:
+        ValueError: tool velocities without an arm, or a wrong number of them.
+    """
+    wished: Vector = np.array(wanted, np.float64)
+    if task == "tool" and arm is None:
+        raise ValueError("tool velocities need the robot's kinematics")
+    size = 3 if task == "tool" else limits.axes.axes
+    if wished.shape != (size,):
+        raise ValueError(f"{size} velocities are expected, got shape {wished.shape}")
+    braking = brake(motion.velocity, motion.acceleration, limits.axes, dt_s)[1]
+    if not np.isfinite(wished).all():
+        return Command(motion.after_braking(limits.axes, dt_s), ("not_finite",))
+    clamps: list[str] = []
+    if task == "tool":
+        speed = float(np.linalg.norm(wished))
+        if speed > limits.tool_speed_m_s:
+            wished = wished * (limits.tool_speed_m_s / speed)
+            clamps.append("tool_speed")
+    bounds = acceleration_bounds(motion, limits.axes, limits.low, limits.high, dt_s)
+    low = motion.velocity + bounds.low * dt_s
+    high = motion.velocity + bounds.high * dt_s
+    if arm is None:
+        velocity = wished
+    else:
+        solve = arm.solve_tool if task == "tool" else arm.solve_joints
+        solution = solve(motion.position, wished, low, high, dt_s)
+        if solution is None or not np.isfinite(solution.velocity).all():
+            return Command(motion.after_braking(limits.axes, dt_s), (*clamps, "no_solution"))
+        velocity = solution.velocity
+        clamps += solution.clamps
+    acceleration = np.clip((velocity - motion.velocity) / dt_s, bounds.low, bounds.high)
+    clamps += _held(limits, bounds, velocity, acceleration, low, high)
+    free, gave_way = _shield(limits, motion, acceleration, braking, dt_s, arm)
+    following = (
+        motion.after_braking(limits.axes, dt_s) if free is None else motion.after(free, dt_s)
+    )
+    return Command(following, (*clamps, *gave_way))
+
+
+def _held(
+    limits: MotionLimits,
+    bounds: AccelerationBounds,
+    velocity: Vector,
+    acceleration: Vector,
+    low: Vector,
+    high: Vector,
+) -> list[str]:
+    """Which bounds the velocities that were found lie on or beyond."""
+    slack = _TOUCHES * limits.axes.velocity
+    at_high = (velocity >= high - slack) & (acceleration > bounds.low)
+    at_low = (velocity <= low + slack) & ~at_high
+    return [
+        *(f"{bounds.high_cause[i]}.{limits.names[i]}" for i in np.flatnonzero(at_high)),
+        *(f"{bounds.low_cause[i]}.{limits.names[i]}" for i in np.flatnonzero(at_low)),
+    ]
+
+
+def _shield(
+    limits: MotionLimits,
+    motion: Motion,
+    wanted: Vector,
+    braking: Vector,
+    dt_s: float,
+    arm: Arm | None,
+) -> tuple[Vector | None, tuple[str, ...]]:
+    """The acceleration nearest to the wanted one after which the stop is free, and what gave way.
+
+    Returns:
+        the acceleration ``(N,)``; ``None`` for braking, which needs no look of its own: it is the
+        rest of the stop that was looked at before.
+    """
+    allowed: tuple[Vector, Vector, Vector] | None = None
+    reason = ""
+    for share in _SHARES:
+        tried = braking + share * (wanted - braking)
+        path = np.vstack(
+            [motion.position, stopping_path(motion.after(tried, dt_s), limits.axes, dt_s)]
+        )
+        inside = (path <= limits.high + _TOUCHES).all() and (path >= limits.low - _TOUCHES).all()
+        room, pair = arm.room(path) if arm is not None else (0.0, "")
+        if inside and room >= 0.0:
+            return tried, (f"shield.{reason}",) if reason else ()
+        if allowed is None:
+            allowed = _as_far_as_braking(limits, motion, dt_s, arm)
+        lowest, highest, rooms = allowed
+        off_low, off_high = path.min(axis=0) < lowest, path.max(axis=0) > highest
+        if (off_low | off_high).any():
+            reason = reason or f"position.{limits.names[int(np.argmax(off_low | off_high))]}"
+        elif room >= 0.0 or (arm is not None and (arm.rooms(path) >= rooms).all()):
+            return tried, (f"shield.{reason}",) if reason else ()
+        else:
+            reason = reason or pair
+    return None, (f"shield.{reason}",)
+
+
+def _as_far_as_braking(
+    limits: MotionLimits, motion: Motion, dt_s: float, arm: Arm | None
+) -> tuple[Vector, Vector, Vector]:
+    """How far out is allowed: nowhere, or as far as braking goes at once.
+
+    Returns:
+        lowest and highest positions ``(N,)`` and the least room of each pair ``(P,)``.
+    """
+    path = stopping_path(motion, limits.axes, dt_s)
+    rooms = np.zeros(0)
+    if arm is not None and arm.pairs:
+        rooms = np.minimum(arm.rooms(path), 0.0) - _TOUCHES
+    return (
+        np.minimum(path.min(axis=0), limits.low) - _TOUCHES,
+        np.maximum(path.max(axis=0), limits.high) + _TOUCHES,
+        rooms,
+    )

@@ -1,0 +1,119 @@
+"""Room and tool motion of a real arm, held against what can be worked out otherwise."""
+
+import numpy as np
+import pytest
+
+from benchmarks import panda
+from controller.kinematics import Kinematics
+from controller.limits import Box, Sphere
+from controller.surroundings import Body, Surroundings
+
+
+def test_the_tool_is_where_the_urdf_says():
+    # At zero the Panda stands upright: 0.333 + 0.316 + 0.384 up, 0.088 out, 0.107 + 0.105 down.
+    tool = panda.panda_arm().tool_position(np.zeros(7))
+    np.testing.assert_allclose(tool, [0.088, 0.0, 0.333 + 0.316 + 0.384 - 0.212], atol=1e-3)
+
+
+def test_joints_may_be_named_in_any_order():
+    straight = panda.panda_arm()
+    turned = Kinematics(
+        panda.URDF, panda.JOINTS[::-1], panda.TOOL, panda.SURROUNDINGS, panda.HOME[::-1]
+    )
+    turned.hold_orientation(panda.HOME[::-1])
+    posture, wide = panda.HOME + 0.1, np.full(7, 9.0)
+    np.testing.assert_allclose(
+        turned.tool_position(posture[::-1]), straight.tool_position(posture), atol=1e-12
+    )
+    wanted = np.array([0.1, 0.05, -0.02])
+    one = straight.solve_tool(posture, wanted, -wide, wide, panda.DT_S).velocity
+    other = turned.solve_tool(posture[::-1], wanted, -wide, wide, panda.DT_S).velocity
+    np.testing.assert_allclose(other[::-1], one, atol=1e-6)
+    (room, pair), (other_room, other_pair) = (
+        straight.room(posture[None]),
+        turned.room(posture[None, ::-1]),
+    )
+    assert (other_room, other_pair) == (pytest.approx(room), pair)
+    np.testing.assert_allclose(turned.position_low[::-1], straight.position_low)
+
+
+def test_room_is_what_geometry_says():
+    empty = Surroundings(margin_m=0.0)
+    tool = panda.panda_arm(empty).tool_position(panda.HOME)
+    assert panda.panda_arm(empty).room(panda.HOME[None]) == (np.inf, "")
+    ball = Surroundings(
+        keep_out_spheres=(Sphere((tool[0] + 0.2, tool[1], tool[2]), 0.05),), margin_m=0.02
+    )
+    room, pair = panda.panda_arm(ball).room(panda.HOME[None])
+    assert pair == "tool-sphere0"
+    assert room == pytest.approx(0.2 - 0.05 - 0.02, abs=1e-3)
+    box = Surroundings(keep_out_boxes=(Box(tuple(tool + 0.1), tuple(tool + 0.3)),), margin_m=0.0)
+    assert panda.panda_arm(box).room(panda.HOME[None])[0] == pytest.approx(np.sqrt(0.03), abs=1e-3)
+    inside = Surroundings(workspace=Box(tuple(tool - 0.3), tuple(tool + 0.1)), margin_m=0.01)
+    room, pair = panda.panda_arm(inside).room(panda.HOME[None])
+    assert room == pytest.approx(0.09, abs=1e-3)
+    assert pair.startswith("workspace.high")
+
+
+def test_room_along_a_path_misses_nothing_between_its_rows():
+    """Two far apart postures on either side of a ball: neither touches it, the way between does."""
+    here, there = panda.HOME.copy(), panda.HOME.copy()
+    here[0], there[0] = -0.5, 0.5
+    middle = panda.panda_arm().tool_position(panda.HOME)
+    ball = Surroundings(keep_out_spheres=(Sphere(tuple(middle), 0.03),), margin_m=0.0)
+    arm = panda.panda_arm(ball)
+    assert arm.room(here[None])[0] > 0.1
+    assert arm.room(there[None])[0] > 0.1
+    assert arm.room(np.array([here, there]))[0] < -0.025
+    rooms = arm.rooms(np.array([here, there]))
+    assert rooms.min() == pytest.approx(arm.room(np.array([here, there]))[0], abs=3e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_taken_off_covers_what_was_missed(seed):
+    rng = np.random.default_rng(seed)
+    arm = panda.panda_arm()
+    for _ in range(20):
+        start = panda.HOME + rng.uniform(-0.4, 0.4, 7)
+        path = np.array([start, start + rng.uniform(-0.2, 0.2, 7)])
+        fine = np.linspace(path[0], path[1], 2000)
+        true = min(arm.room(row[None])[0] for row in fine)
+        assert arm.room(path)[0] <= true + 1e-12
+        assert arm.room(path)[0] > true - 5e-3
+
+
+def test_the_solution_moves_the_tool_as_wanted_and_keeps_its_orientation():
+    arm, wide = panda.panda_arm(), np.full(7, 2.0)
+    wanted = np.array([0.05, -0.1, 0.02])
+    posture = panda.HOME.copy()
+    before = arm.tool_position(posture)
+    for _ in range(50):
+        solution = arm.solve_tool(posture, wanted, -wide, wide, panda.DT_S)
+        posture = posture + solution.velocity * panda.DT_S
+    np.testing.assert_allclose(arm.tool_position(posture) - before, 0.5 * wanted, atol=2e-3)
+    turn = arm._tool_pose(posture).rotation @ arm._orientation.T
+    assert np.arccos((np.trace(turn) - 1) / 2) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"urdf": "<robot"}, "robot description"),
+        ({"joints": ("panda_joint1", "elbow")}, "joint 'elbow' is not in the robot's URDF"),
+        ({"tool_frame": "nozzle"}, "tool_frame 'nozzle'"),
+        (
+            {"surroundings": Surroundings(bodies=(Body("nozzle", (0, 0, 0), 0.1),))},
+            "body frame 'nozzle'",
+        ),
+    ],
+)
+def test_what_does_not_fit_the_urdf_is_refused_by_name(changes, line):
+    good = {
+        "urdf": panda.URDF,
+        "joints": panda.JOINTS,
+        "tool_frame": panda.TOOL,
+        "surroundings": Surroundings(),
+        "home": panda.HOME,
+    }
+    with pytest.raises(ValueError, match=line):
+        Kinematics(**(good | changes))
