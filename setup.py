@@ -63,6 +63,7 @@ setup(
             "sim_node = ros_nodes.sim_node:main",
             "explore_node = ros_nodes.explore_node:main",
             "recorder_node = ros_nodes.recorder_node:main",
+            "supervisor_node = ros_nodes.supervisor_node:main",
         ]
     },
     data_files=[

@@ -43,6 +43,7 @@ from ros_nodes.transport import transport_environment
 Response = TypeVar("Response")
 _KEPT = 20_000  # reports and command times: over half an hour of plans, minutes of commands
 _RATE_WINDOW_S = 2.0
+_ASK_EVERY_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -308,18 +309,25 @@ class GraphClient:
 
 
 def _call(client: Client, request: object, kind: type[Response], timeout_s: float) -> Response:
-    """Call a service and wait for its answer, of type ``kind``."""
+    """Call a service and wait for its answer, of type ``kind``.
+
+    Asked again every second: a node that was killed is still offered for a while, and does not
+    answer.
+    """
     name = client.srv_name
+    deadline_s = time.monotonic() + timeout_s
     if not client.wait_for_service(timeout_s):
         raise GraphError(f"service {name}: not there after {timeout_s:.0f} s")
-    answered = threading.Event()
-    future = client.call_async(request)
-    future.add_done_callback(lambda _: answered.set())
-    if not answered.wait(timeout_s):
-        raise GraphError(f"service {name}: no answer in {timeout_s:.0f} s")
-    response = future.result()
-    assert isinstance(response, kind)
-    return response
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _, answered=answered: answered.set())
+        if answered.wait(min(_ASK_EVERY_S, left_s)):
+            response = future.result()
+            assert isinstance(response, kind)
+            return response
+        client.remove_pending_request(future)
+    raise GraphError(f"service {name}: no answer in {timeout_s:.0f} s")
 
 
 def _number(text: str) -> float | None:

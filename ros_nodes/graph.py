@@ -9,45 +9,38 @@ This module imports no rclpy: talking to the graph is `ros_nodes.client`.
             client.arm()
             client.set_goal(image)
 
-Each node runs in a session of its own, so that Ctrl-C reaches the starter alone and the nodes end
-in order; a pipe on their stdin tells them when the starter has died, however it died.
+Agent and command node are children of `supervisor_node`, as on a robot; the robot and the recorder
+are processes beside it, which nothing restarts.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import IO
 
 import yaml
 
+from ros_nodes.children import Child, ChildError, how, start_child
 from ros_nodes.params import (
     AgentParameters,
     CommandParameters,
     RecorderParameters,
     SimParameters,
+    SupervisorParameters,
     as_mapping,
     check,
 )
 from ros_nodes.transport import (
-    READY_FD,
-    STDIN_IS_PARENT,
     free_domain_id,
     remove_orphaned_shared_memory,
     transport_environment,
 )
-
-# What a node gets to end by itself on SIGINT, then on SIGTERM, before the next harder signal.
-_PATIENCE = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 class GraphError(RuntimeError):
@@ -62,23 +55,21 @@ class NodeSpec:
         executable: module in `ros_nodes`, such as ``sim_node``.
         parameters: a dataclass of `ros_nodes.params`.
         remappings: topic or service name to the name to use instead.
-        threads: CPU threads its numerical libraries may use.
+        namespace: of all its names.
+        children: what it starts itself, with its own remappings and namespace, if it is the
+            supervisor; see `supervised`.
     """
 
     executable: str
     parameters: object
     remappings: Mapping[str, str] = field(default_factory=dict)
-    threads: int = 1
+    namespace: str = ""
+    children: tuple[NodeSpec, ...] = ()
 
-
-@dataclass
-class _Running:
-    """A started node: its process, its log, and the pipe it reports on."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    log: Path
-    report: IO[bytes]
+    @property
+    def name(self) -> str:
+        """What the graph calls it: with its namespace, so that robots can share a graph."""
+        return f"{self.namespace.strip('/')}/{self.executable}".lstrip("/")
 
 
 class Graph:
@@ -101,10 +92,11 @@ class Graph:
             ValueError: a parameter out of range.
         """
         for node in nodes:
-            check(node.parameters)
+            for one in (node, *node.children):
+                check(one.parameters)
         self._nodes = tuple(nodes)
         self._run_dir = run_dir.resolve()
-        self._running: list[_Running] = []
+        self._running: list[Child] = []
         self._started_at = time.time()
         self.domain_id = free_domain_id() if domain_id is None else domain_id
 
@@ -128,15 +120,19 @@ class Graph:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Node name to process id, of the nodes started."""
-        return {node.name: node.process.pid for node in self._running}
+        """Node name to process id, of the nodes that run now, those of the supervisor included."""
+        pids = {node.name: node.process.pid for node in self._running}
+        if self._running:
+            folder = self._run_dir / "pids"
+            for file in folder.rglob("*_node"):
+                with contextlib.suppress(FileNotFoundError, ValueError):  # just being replaced
+                    pids[str(file.relative_to(folder))] = int(file.read_text())
+        return pids
 
     def start(self) -> None:
         """Start every node; returns at once, `wait_ready` waits."""
         if self._running:
             raise GraphError("the graph is running already")
-        for folder in ("params", "logs"):
-            (self._run_dir / folder).mkdir(parents=True, exist_ok=True)
         self._started_at = time.time()
         for node in self._nodes:
             self._running.append(self._start(node))
@@ -161,7 +157,10 @@ class Graph:
                     logs = self._run_dir / "logs"
                     raise GraphError(f"not ready after {timeout_s:.0f} s: {names}; see {logs}")
                 for key, _ in selector.select(left_s):
-                    self._take_report(key.data)
+                    try:
+                        key.data.take_report()
+                    except ChildError as error:
+                        raise GraphError(f"{key.data.name}: {error}") from error
                     selector.unregister(key.fileobj)
         return time.time() - self._started_at
 
@@ -170,7 +169,7 @@ class Graph:
         for node in self._running:
             code = node.process.poll()
             if code is not None:
-                raise GraphError(f"{node.name} has ended ({_how(code)}): {_last_line(node.log)}")
+                raise GraphError(f"{node.name} has ended ({how(code)}): {node.last_line()}")
 
     def stop(self) -> dict[str, int]:
         """End every node, last started first, and remove what killed ones left in shared memory.
@@ -180,8 +179,7 @@ class Graph:
         """
         codes: dict[str, int] = {}
         for node in reversed(self._running):
-            codes[node.name] = _end(node.process)
-            node.report.close()
+            codes[node.name] = node.end()
         self._running = []
         if any(codes.values()):
             # Files younger than a second are nobody's to remove, and a killed process may still be
@@ -191,49 +189,30 @@ class Graph:
                 remove_orphaned_shared_memory(self._started_at)
         return codes
 
-    def _start(self, node: NodeSpec) -> _Running:
-        name = node.executable
-        parameter_file = self._run_dir / "params" / f"{name}.yaml"
-        content = {"/**": {"ros__parameters": dict(as_mapping(node.parameters))}}
-        parameter_file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-        remappings = [word for pair in node.remappings.items() for word in ("-r", ":=".join(pair))]
-        log = self._run_dir / "logs" / f"{name}.log"
-        read_end, write_end = os.pipe()
-        environment = {
-            **os.environ,
-            **transport_environment(self.domain_id),
-            **dict.fromkeys(_THREAD_VARIABLES, str(node.threads)),
-            "PYTHONUNBUFFERED": "1",
-            READY_FD: str(write_end),
-            STDIN_IS_PARENT: "1",
-        }
-        try:
-            with log.open("wb") as output:
-                process = subprocess.Popen(
-                    [
-                        *(sys.executable, "-m", f"ros_nodes.{name}", "--ros-args"),
-                        "--disable-external-lib-logs",  # the log file here is enough
-                        *("--params-file", str(parameter_file), *remappings),
-                    ],
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    env=environment,
-                    pass_fds=(write_end,),
-                    start_new_session=True,
-                )
-        finally:
-            os.close(write_end)
-        return _Running(name, process, log, os.fdopen(read_end, "rb"))
+    def _start(self, node: NodeSpec) -> Child:
+        parameters = node.parameters
+        files = [self._write_parameters(child) for child in node.children]
+        if isinstance(parameters, SupervisorParameters):
+            names = tuple(child.executable for child in node.children)
+            parameters = replace(parameters, nodes=names, run_dir=str(self._run_dir))
+        files.append(self._write_parameters(replace(node, parameters=parameters)))
+        arguments = [word for file in files for word in ("--params-file", str(file))]
+        arguments += [word for pair in node.remappings.items() for word in ("-r", ":=".join(pair))]
+        if node.namespace:
+            arguments += ["-r", f"__ns:=/{node.namespace.strip('/')}"]
+        log = self._run_dir / "logs" / f"{node.name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, **transport_environment(self.domain_id)}
+        child = start_child(node.executable, arguments, environment, log)
+        return replace(child, name=node.name)
 
-    def _take_report(self, node: _Running) -> None:
-        line = node.report.readline().decode(errors="replace").strip()
-        if line == "ready":
-            return
-        if line.startswith("error: "):
-            raise GraphError(f"{node.name}: {line.removeprefix('error: ')}")
-        code = node.process.wait(timeout=10.0)
-        raise GraphError(f"{node.name} died on start ({_how(code)}): {_last_line(node.log)}")
+    def _write_parameters(self, node: NodeSpec) -> Path:
+        path = self._run_dir / "params" / f"{node.name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = dict(as_mapping(node.parameters))
+        content = {f"/**/{node.executable}": {"ros__parameters": values}}
+        path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        return path
 
 
 def sim_graph(
@@ -265,21 +244,20 @@ def sim_graph(
         record: whether to record a bag, and the plans' inputs in ``plans.mcap``.
         domain_id: ROS domain; ``None`` for a random free one.
     """
+    agent = AgentParameters(
+        bundle=str(bundle.resolve()),
+        agent_config="" if agent_config is None else str(agent_config.resolve()),
+        task="" if task is None else str(task.resolve()),
+        plan_log=str((run_dir / "plans.mcap").resolve()) if record else "",
+        provider=provider,
+        variant=variant,
+        threads=threads,
+    )
     nodes = [
         NodeSpec("sim_node", sim or SimParameters()),
-        NodeSpec(
-            "agent_node",
-            AgentParameters(
-                bundle=str(bundle.resolve()),
-                agent_config="" if agent_config is None else str(agent_config.resolve()),
-                task="" if task is None else str(task.resolve()),
-                plan_log=str((run_dir / "plans.mcap").resolve()) if record else "",
-                provider=provider,
-                variant=variant,
-                threads=threads,
-            ),
+        supervised(
+            NodeSpec("agent_node", agent), NodeSpec("command_node", command or CommandParameters())
         ),
-        NodeSpec("command_node", command or CommandParameters()),
     ]
     if record:
         path = str((run_dir / "bag").resolve())
@@ -287,26 +265,24 @@ def sim_graph(
     return Graph(nodes, run_dir, domain_id)
 
 
-def _end(process: subprocess.Popen[bytes]) -> int:
-    """End one process, gently first; returns its exit status."""
-    for number, patience_s in _PATIENCE:
-        if process.poll() is not None:
-            break
-        process.send_signal(number)
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            continue
-    if process.stdin is not None:
-        process.stdin.close()
-    return process.wait()
+def supervised(
+    *children: NodeSpec,
+    parameters: SupervisorParameters | None = None,
+    remappings: Mapping[str, str] | None = None,
+    namespace: str = "",
+) -> NodeSpec:
+    """A supervisor that starts these nodes and restarts them.
 
-
-def _how(code: int) -> str:
-    return f"exit status {code}" if code >= 0 else signal.Signals(-code).name
-
-
-def _last_line(log: Path) -> str:
-    """The last line a node wrote, which is where Python puts the error."""
-    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return f"{lines[-1].strip()} ({log})" if lines else f"it wrote nothing ({log})"
+    Args:
+        children: in the order of starting.
+        parameters: of the supervisor; `Graph` fills in which nodes and where their logs go.
+        remappings: of the supervisor and of all of them.
+        namespace: likewise.
+    """
+    return NodeSpec(
+        "supervisor_node",
+        parameters or SupervisorParameters(),
+        remappings or {},
+        namespace,
+        tuple(replace(child, namespace=namespace) for child in children),
+    )

@@ -12,7 +12,7 @@ from controller.config import AgentConfig, load_agent_config
 from controller.configurator import Configurator, Prepared, TaskConfig, load_task
 from controller.record import PlanRecord
 from ros_nodes.params import AgentParameters
-from ros_nodes.plan_log import PlanLog, setup_of
+from ros_nodes.plan_log import PlanLog, free_path, setup_of
 from ros_nodes.resources import resources
 from ros_nodes.task_switch import TaskSwitch
 from world_model.bundle import agent_settings
@@ -48,7 +48,6 @@ class LoadedAgent:
 
         Raises:
             ValueError: a parameter, the bundle, the task or one of its settings cannot be used.
-            FileExistsError: there is a log already.
         """
         if not given.bundle:
             raise ValueError("parameter bundle: name the folder of a world model bundle")
@@ -67,7 +66,7 @@ class LoadedAgent:
         try:
             prepared = configurator.prepare(self._switch.adjusted(task))
             if given.plan_log:
-                self._log = PlanLog(Path(given.plan_log))
+                self._log = PlanLog(free_path(Path(given.plan_log)))
             self._take(prepared, prepared.begin())
         except Exception:
             self.close()

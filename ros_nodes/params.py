@@ -74,7 +74,9 @@ class AgentParameters:
         "", "YAML file of the agent; empty for the bundle's own or the defaults"
     )
     task: str = parameter("", "YAML file of the task to begin with, instead of agent_config")
-    plan_log: str = parameter("", "new file for the inputs of every plan (MCAP); empty for none")
+    plan_log: str = parameter(
+        "", "file for the inputs of every plan (MCAP); with -2, … if there is one; empty for none"
+    )
     provider: str = parameter(
         "auto", "where the model runs", choices=("auto", "tensorrt", "cuda", "cpu")
     )
@@ -136,6 +138,31 @@ class ExploreParameters:
     rate_hz: float = parameter(20.0, "plans per second", low=10.0, high=100.0)
     seed: int = parameter(0, "of the motion", low=0, high=2**31 - 1)
     base_frame: str = parameter("panda_link0", "frame of the box and of tool_pose")
+
+
+@dataclass(frozen=True)
+class SupervisorParameters:
+    """Parameters of `supervisor_node`."""
+
+    nodes: tuple[str, ...] = parameter(
+        ("agent_node", "command_node"), "nodes to start, in this order"
+    )
+    settings: tuple[str, ...] = parameter(
+        ("",), "parameters of these nodes besides the files, each as node.parameter:=value"
+    )
+    run_dir: str = parameter("", "gets logs/<node>.log and pids/<node>; empty: output is passed on")
+    realtime_priority: int = parameter(
+        60, "SCHED_FIFO priority, used where the system allows it; 0 for none", low=0, high=99
+    )
+    silence_s: float = parameter(
+        0.04, "no command for this long while the robot moves: command_node is lost, s", low=0.02
+    )
+    longest_delay_s: float = parameter(
+        10.0, "longest wait before a node that keeps failing is started again, s", low=0.0
+    )
+    start_timeout_s: float = parameter(
+        60.0, "a node that is not ready by then is ended and started again, s", low=1.0
+    )
 
 
 @dataclass(frozen=True)

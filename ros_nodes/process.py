@@ -99,7 +99,7 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, signal.SIG_IGN)
 
 
-def use_realtime_priority(priority: int) -> bool:
+def use_realtime_priority(priority: int, children: bool = True) -> bool:
     """Put every thread of this process, and those it starts later, under SCHED_FIFO.
 
     All of them and not only the one in a hurry: whichever holds the interpreter lock holds that one
@@ -107,15 +107,18 @@ def use_realtime_priority(priority: int) -> bool:
 
     Args:
         priority: 1 to 99; 0 leaves everything as it is.
+        children: False for a process that starts others: they, and threads started later, are
+            then ordinary ones.
 
     Returns:
         whether it was granted.
     """
     if priority == 0:
         return False
+    policy = os.SCHED_FIFO if children else os.SCHED_FIFO | os.SCHED_RESET_ON_FORK
     try:
         for thread_id in os.listdir("/proc/self/task"):
-            os.sched_setscheduler(int(thread_id), os.SCHED_FIFO, os.sched_param(priority))
+            os.sched_setscheduler(int(thread_id), policy, os.sched_param(priority))
     except OSError:
         return False
     return True
@@ -129,19 +132,25 @@ def _report(line: str) -> None:
             pipe.write(line + "\n")
 
 
-def run_node(name: str, make_node: Callable[[], Node], args: list[str] | None = None) -> int:
+def run_node(
+    name: str,
+    make_node: Callable[[], Node],
+    args: list[str] | None = None,
+    stop: threading.Event | None = None,
+) -> int:
     """Run one node in this process until SIGINT or SIGTERM.
 
     Args:
         name: the node's, for messages before there is a node.
         make_node: builds the node, which also is a `ManagedNode`.
         args: ROS arguments; ``None`` for those of the command line.
+        stop: is set when the node is to end, for one whose `start` takes long.
 
     Returns:
         exit status: 0 after a signal, 2 for a wrong parameter or file (one line on stderr), 1 for
         a failure while running.
     """
-    stop = threading.Event()
+    stop = stop or threading.Event()
     with _stop_signals(stop):
         # Ours, not rclpy's: those shut the context down under the node, before it can brake.
         try:

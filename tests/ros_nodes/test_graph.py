@@ -16,7 +16,8 @@ from ros_nodes.graph import GraphError, sim_graph
 from world_model.data.bags import read_bag
 
 GOAL_SEED = 2
-NODES = {"recorder_node", "sim_node", "agent_node", "command_node"}
+NODES = {"recorder_node", "sim_node", "supervisor_node", "agent_node", "command_node"}
+STARTED = NODES - {"agent_node", "command_node"}  # those two the supervisor ends
 
 
 def alive(pid: int) -> bool:
@@ -125,7 +126,7 @@ def test_the_world_starts_over_from_a_seed(running, world):
 def test_ends_cleanly_and_leaves_a_bag_within_the_limits(running):
     pids = running.graph.pids
     running.client.close()
-    assert running.graph.stop() == dict.fromkeys(NODES, 0)  # none had to be killed
+    assert running.graph.stop() == dict.fromkeys(STARTED, 0)  # none had to be killed
     assert not any(alive(pid) for pid in pids.values())
     _check_bag(running.run_dir / "bag")
 
@@ -156,7 +157,12 @@ def test_a_damaged_bundle_is_one_clear_line(tmp_path, bundle):
     with (bundle_copy / "encoder.onnx").open("ab") as file:
         file.write(b"x")
     graph = sim_graph(tmp_path / "run", bundle_copy)
-    with graph, pytest.raises(GraphError, match=r"^agent_node: .*encoder.onnx: its hash") as error:
+    with (
+        graph,
+        pytest.raises(
+            GraphError, match=r"^supervisor_node: agent_node: .*encoder.onnx: its hash"
+        ) as error,
+    ):
         graph.wait_ready(PATIENCE_S)
     assert "\n" not in str(error.value)
     assert graph.pids == {}

@@ -25,3 +25,11 @@ def test_settings_in_the_bundle_are_the_default(bundle: Path, tmp_path: Path) ->
     assert defaults != 48
     assert _samples(own) == 48
     assert _samples(own, str(other)) == 32
+
+
+def test_a_log_of_plans_is_never_written_over(bundle: Path, tmp_path: Path) -> None:
+    given = AgentParameters(bundle=str(bundle), plan_log=str(tmp_path / "plans.mcap"))
+    for _ in range(3):  # as after `cleanup`, or when the node was started again
+        LoadedAgent(given, refuse=print, warn=print).close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["plans-2.mcap", "plans-3.mcap", "plans.mcap"]
