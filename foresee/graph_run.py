@@ -129,6 +129,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
                     title = f"goal {number}/{len(targets)}"
                     summary["goals"].append(_pursue(graph, client, target, moved, job, title))
                 client.arm(False)
+            summary["restarts"] = graph.restarts
             summary["exit_codes"] = graph.stop()
         if any(summary["exit_codes"].values()):
             raise GraphError(f"nodes did not end cleanly: {summary['exit_codes']}")

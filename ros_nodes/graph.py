@@ -122,12 +122,23 @@ class Graph:
     def pids(self) -> dict[str, int]:
         """Node name to process id, of the nodes that run now, those of the supervisor included."""
         pids = {node.name: node.process.pid for node in self._running}
+        return pids | {name: pid for name, (pid, _) in self._kept().items()}
+
+    @property
+    def restarts(self) -> int:
+        """How often supervisors have started nodes again that run now."""
+        return sum(restarts for _, restarts in self._kept().values())
+
+    def _kept(self) -> dict[str, tuple[int, int]]:
+        """Name to process id and restarts of what supervisors keep, as they note it in files."""
+        kept: dict[str, tuple[int, int]] = {}
         if self._running:
             folder = self._run_dir / "pids"
             for file in folder.rglob("*_node"):
                 with contextlib.suppress(FileNotFoundError, ValueError):  # just being replaced
-                    pids[str(file.relative_to(folder))] = int(file.read_text())
-        return pids
+                    pid, restarts = map(int, file.read_text().split())
+                    kept[str(file.relative_to(folder))] = pid, restarts
+        return kept
 
     def start(self) -> None:
         """Start every node; returns at once, `wait_ready` waits."""

@@ -91,7 +91,7 @@ class Keeper:
             on_lost: called on the thread of this keeper as soon as the node, once ready, has died
                 or was stopped.
             say: is told in a line what happens.
-            pid_file: holds the process id while there is one.
+            pid_file: holds the process id and how often it was started again.
         """
         self.name = name
         self.state = ChildState.STARTING
@@ -230,4 +230,4 @@ class Keeper:
         if pid is None:
             self._pid_file.unlink(missing_ok=True)
         else:
-            self._pid_file.write_text(str(pid), encoding="utf-8")
+            self._pid_file.write_text(f"{pid} {self.restarts}", encoding="utf-8")

@@ -94,15 +94,16 @@ def test_a_node_that_dies_fails_the_demo(reach: Made, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = _start("demo", "--bundle", str(reach.bundle), "--goals", "3", "--out", str(out))
     deadline = time.monotonic() + 240
-    while not (agents := _processes_of(out, "ros_nodes.agent_node")):
+    # Agent and command node would be started again; the world nobody can replace.
+    while not (worlds := _processes_of(out, "ros_nodes.sim_node")):
         assert process.poll() is None, process.communicate()[1][-2000:]
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(3.0)
-    os.kill(agents[0], signal.SIGKILL)
+    os.kill(worlds[0], signal.SIGKILL)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
-    assert "agent_node" in stderr
+    assert "sim_node" in stderr
     assert "Traceback" not in stderr
     assert json.loads((out / "summary.json").read_text())["failed"]
 

@@ -63,7 +63,7 @@ def test_a_killed_node_is_told_at_once_and_started_again(keep, tmp_path):
     keeper = keep(STEADY, on_lost=lambda: lost.append(time.monotonic()))
     assert keeper.wait_started(60.0)
     pid = keeper.pid
-    assert (tmp_path / "pid").read_text() == str(pid)
+    assert (tmp_path / "pid").read_text() == f"{pid} 0"
     os.kill(pid, signal.SIGKILL)
     assert eventually(lambda: keeper.restarts == 1 and keeper.state == ChildState.RUNNING)
     assert len(lost) == 1
