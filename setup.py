@@ -62,6 +62,7 @@ setup(
             "command_node = ros_nodes.command_node:main",
             "sim_node = ros_nodes.sim_node:main",
             "explore_node = ros_nodes.explore_node:main",
+            "fake_robot_node = ros_nodes.fake_robot_node:main",
             "recorder_node = ros_nodes.recorder_node:main",
             "supervisor_node = ros_nodes.supervisor_node:main",
         ]

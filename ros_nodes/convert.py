@@ -14,7 +14,7 @@ from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -54,6 +54,22 @@ def array_to_image(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> I
     data.frombytes(pixels.tobytes())
     message.data = data
     return message
+
+
+def camera_info(matrix: NDArray[np.float64], image: Image) -> CameraInfo:
+    """The description of a camera without distortion, for one of its images.
+
+    Args:
+        matrix: K ``(3, 3)``, pixels.
+        image: whose stamp, frame and size it has.
+    """
+    info = CameraInfo(header=image.header, height=image.height, width=image.width)
+    info.distortion_model = "plumb_bob"
+    info.d = [0.0] * 5
+    info.k = matrix.ravel().tolist()
+    info.r = np.eye(3).ravel().tolist()
+    info.p = np.hstack([matrix, np.zeros((3, 1))]).ravel().tolist()
+    return info
 
 
 def action_axes(action_names: Sequence[str]) -> tuple[int, ...]:

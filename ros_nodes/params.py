@@ -33,6 +33,7 @@ def parameter(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    any_length: bool = False,
 ) -> Value:
     """A dataclass field that is a ROS parameter.
 
@@ -42,8 +43,15 @@ def parameter(
         low: lowest value allowed, of a number or of every number in a tuple.
         high: highest value allowed.
         choices: the strings allowed; empty for any.
+        any_length: a list of numbers may be longer or shorter than its default.
     """
-    metadata = {"description": description, "low": low, "high": high, "choices": choices}
+    metadata = {
+        "description": description,
+        "low": low,
+        "high": high,
+        "choices": choices,
+        "any_length": any_length,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -63,6 +71,49 @@ class SimParameters:
         0.2, "the tool stops when no command came for this long, s", low=0.01, high=10.0
     )
     base_frame: str = parameter("panda_link0", "frame of commands and tool poses")
+
+
+@dataclass(frozen=True)
+class FakeRobotParameters:
+    """Parameters of `fake_robot_node`; by default the Panda of the simulation, with its stick."""
+
+    interface: str = parameter(
+        "joint_velocity",
+        "what it takes",
+        choices=("joint_velocity", "joint_position", "joint_trajectory", "twist_stamped"),
+    )
+    controller: str = parameter("arm_controller", "name of its controller, before the topic")
+    command_timeout_s: float = parameter(
+        0.0, "it stops when no command came for this long, s; 0: never (Servo: 0.1)", low=0.0
+    )
+    robot_description_file: str = parameter("", "path of its URDF; empty for the simulated Panda")
+    joint_names: tuple[str, ...] = parameter(
+        tuple(f"panda_joint{number}" for number in range(1, 8)), "its joints, base to tool"
+    )
+    start_rad: tuple[float, ...] = parameter(
+        (0.0, -0.6, 0.0, -2.4, 0.0, 1.8, 0.785398), "where its joints begin, rad", any_length=True
+    )
+    tool_frame: str = parameter("tool", "frame of the URDF whose pose is tool_pose")
+    base_frame: str = parameter("panda_link0", "frame of tool_pose and of twists")
+    gripper: str = parameter("", "name of the gripper's controller; empty for none")
+    gripper_joint: str = parameter("panda_finger_joint1", "joint of the gripper")
+    gripper_low_m: float = parameter(0.0, "position of the closed gripper, m")
+    gripper_high_m: float = parameter(0.04, "position of the open gripper, m")
+    natural_hz: float = parameter(12.0, "natural frequency of the joints' lag", low=1.0, high=60.0)
+    damping: float = parameter(0.9, "damping ratio of the lag", low=0.1, high=10.0)
+    friction_rad_s: float = parameter(0.002, "speed that friction takes, rad/s", low=0.0, high=0.1)
+    delay_s: float = parameter(0.01, "from a command to its effect, s", low=0.0, high=0.5)
+    noise_rad: float = parameter(1e-4, "standard deviation of the readings, rad", low=0.0, high=0.1)
+    shuffled: bool = parameter(False, "joint_states names the joints in another order")
+    nan_velocity: bool = parameter(False, "joint_states gives NaN for velocities, as some do")
+    cameras: tuple[str, ...] = parameter(("scene",), "which of the simulation's cameras to publish")
+    compressed: bool = parameter(False, "images as JPEG on image_raw/compressed")
+    image_size: int = parameter(64, "image height and width in pixels", low=16, high=1024)
+    image_rate_hz: float = parameter(10.0, "camera frames per second", low=0.1, high=60.0)
+    state_rate_hz: float = parameter(
+        100.0, "joint states and tool poses per second", low=10.0, high=500.0
+    )
+    seed: int = parameter(0, "of the noise and of the order of the joints", low=0)
 
 
 @dataclass(frozen=True)
@@ -202,7 +253,8 @@ def check(values: object) -> None:
         if isinstance(default, tuple):
             if not isinstance(value, tuple) or not all(type(v) is type(default[0]) for v in value):
                 raise ParameterError(f"parameter {name}: expected a list like {list(default)}")
-            if isinstance(default[0], float) and len(value) != len(default):
+            sized = isinstance(default[0], float) and not item.metadata["any_length"]
+            if sized and len(value) != len(default):
                 raise ParameterError(f"parameter {name}: expected {len(default)} numbers")
         elif type(value) is not type(default):
             kind = type(default).__name__

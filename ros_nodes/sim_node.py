@@ -30,6 +30,7 @@ from ros_nodes import qos
 from ros_nodes.convert import (
     action_axes,
     array_to_image,
+    camera_info,
     ns_to_stamp,
     position_to_pose,
     twist_to_velocity,
@@ -187,7 +188,8 @@ class SimNode(Node):
         for name, camera in self._cameras.items():
             image = array_to_image(self._env.view(name), stamp_ns, f"{name}_optical_frame")
             camera.images.publish(image)
-            camera.infos.publish(_camera_info(camera.spec, image))
+            matrix = camera.spec.intrinsics(image.height)
+            camera.infos.publish(camera_info(matrix, image))
         self._truths.publish(values_to_labelled_array(_flatten(self._env.truth())))
 
 
@@ -197,18 +199,6 @@ class _CameraTopics(NamedTuple):
     spec: CameraSpec
     images: Publisher
     infos: Publisher
-
-
-def _camera_info(camera: CameraSpec, image: Image) -> CameraInfo:
-    k = camera.intrinsics(image.height)
-    projection = np.hstack([k, np.zeros((3, 1))])
-    info = CameraInfo(header=image.header, height=image.height, width=image.width)
-    info.distortion_model = "plumb_bob"
-    info.d = [0.0] * 5
-    info.k = k.ravel().tolist()
-    info.r = np.eye(3).ravel().tolist()
-    info.p = projection.ravel().tolist()
-    return info
 
 
 def _flatten(truth: dict[str, Any]) -> dict[str, float]:
