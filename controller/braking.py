@@ -90,6 +90,14 @@ def brake(
     return both[:, 0], both[:, 1]
 
 
+def approach(
+    velocity: Vector, acceleration: Vector, wanted: Vector, limits: AxisLimits, dt_s: float
+) -> tuple[Vector, Vector]:
+    """One tick of the way to a constant velocity ``wanted (N,)``: braking, seen from beside it."""
+    change, following = brake(velocity - wanted, acceleration, limits, dt_s)
+    return wanted + change, following
+
+
 def brake_axis(v: float, a: float, limit: float, step: float, dt_s: float) -> tuple[float, float]:
     """`brake` for one axis.
 

@@ -1,248 +1,339 @@
-"""The last thing between a plan and the robot: which plan is in force, and what of it may be sent.
+"""The last thing between a plan and the robot: whether it may be followed, and what is sent.
 
-Pure functions and small explicit state, so that every decision can be tested without ROS and
-replayed from a log. Everything is the velocity of the tool in the robot's base frame, m/s, along
-x, y, z; `ros_nodes.command_node` calls this at a fixed rate from a process of its own.
+No ROS and no clock of its own, so that every decision can be tested and replayed from a log;
+`ros_nodes.command_node` calls this at a fixed rate from a process of its own.
 
-The rule is: *whatever is missing, old or not finite brakes the tool to a stand*, and it brakes
-within the acceleration limit, because a jump to zero is itself a command a robot may refuse.
+The rule is: *whatever is missing, old or not finite brakes the robot to a stand*, within its limits
+of acceleration and jerk, because a jump to zero is itself a command a robot may refuse. Only the
+e-stop is zero within one tick.
 """
 
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.types import NS_PER_S, Plan
+from controller.braking import AxisLimits, Vector, approach
+from controller.motion_filter import Arm, MotionLimits, Task, follow
+from controller.tracking import Tracker
+from controller.viability import Motion
 
-Vector = NDArray[np.float64]
-AXES = ("x", "y", "z")
+# How much of the difference between reading and command is taken over with each reading.
+_CORRECTION = 0.2
+# A late tick held its command for longer; more than this is not believed of one.
+_LONGEST_TICK_S = 0.2
 
 
 class CommandState(enum.Enum):
     """Why the command is what it is; anything but FOLLOWING brakes."""
 
     FOLLOWING = "FOLLOWING"
+    ESTOP = "ESTOP"  # latched, until a person clears it
     NOT_ARMED = "NOT_ARMED"
-    NO_PLAN = "NO_PLAN"
-    PLAN_STALE = "PLAN_STALE"
-    PLAN_UNUSABLE = "PLAN_UNUSABLE"  # the planner itself says stop
-    PLAN_NOT_FINITE = "PLAN_NOT_FINITE"
-    POSE_STALE = "POSE_STALE"
+    POSE_STALE = "POSE_STALE"  # nobody knows where the robot is
     POSE_NOT_FINITE = "POSE_NOT_FINITE"
+    NOT_TRACKING = "NOT_TRACKING"  # the robot is not where it was commanded to
+    NO_PLAN = "NO_PLAN"
+    PLAN_UNUSABLE = "PLAN_UNUSABLE"  # the planner itself says stop
+    PLAN_STALE = "PLAN_STALE"
+    PLAN_NOT_FINITE = "PLAN_NOT_FINITE"
+    AGENT_LOST = "AGENT_LOST"  # its process has ended or stands still
+    IMAGE_STALE = "IMAGE_STALE"
+    SURPRISED = "SURPRISED"  # what is seen is not what was predicted
 
 
 @dataclass(frozen=True)
-class CommandLimits:
-    """What the robot may be asked to do. Tuples are (x, y, z) in the robot's base frame.
+class StopTimes:
+    """When a robot stops by itself. An age counts as stale when it is not at most the limit.
 
     Attributes:
-        speed_m_s: largest speed along each axis, > 0.
-        acceleration_m_s2: largest change of speed along each axis, > 0; braking uses the same.
-        workspace_low_m: lower corner of the box the tool is kept in.
-        workspace_high_m: upper corner; above the lower one on every axis.
-        max_plan_age_s: brake when no new plan came for this long. The default lets a 10 Hz planner
-            miss two plans in a row and stops the robot at the third.
-        max_pose_age_s: brake when the tool position is older than this.
-        max_step_s: a late tick may use at most this much time for its acceleration step, so that
-            a pause of the process does not turn into a jump of the command.
+        plan_s: since the newest plan.
+        state_s: since the newest reading of where the robot is.
+        image_s: since the image that the newest plan was made from; 0 to leave it unwatched.
+        ahead_s: readings and images may be stamped so far in the future; more is a wrong clock.
+        plan_ahead_s: a plan may start so far in the future.
+        slow_surprise: from here on the robot slows down, to a stand at ``stop_surprise``; 0 for
+            never. In multiples of what is usual, see `controller.surprise`.
+        stop_surprise: above ``slow_surprise``.
+        tracking: largest distance between reading and command, rad or m.
     """
 
-    speed_m_s: tuple[float, float, float] = (0.25, 0.25, 0.25)
-    acceleration_m_s2: tuple[float, float, float] = (5.0, 5.0, 5.0)
-    workspace_low_m: tuple[float, float, float] = (0.2, -0.5, 0.0)
-    workspace_high_m: tuple[float, float, float] = (0.8, 0.5, 0.8)
-    max_plan_age_s: float = 0.35
-    max_pose_age_s: float = 0.2
-    max_step_s: float = 0.02
+    plan_s: float = 0.15
+    state_s: float = 0.1
+    image_s: float = 0.5
+    ahead_s: float = 0.05
+    plan_ahead_s: float = 1.0
+    slow_surprise: float = 0.0
+    stop_surprise: float = 0.0
+    tracking: float = 0.1
 
     def __post_init__(self) -> None:
-        """Raise ValueError for limits that cannot be meant."""
-        for name in ("speed_m_s", "acceleration_m_s2", "workspace_low_m", "workspace_high_m"):
-            values = np.asarray(getattr(self, name), float)
-            if values.shape != (3,) or not np.isfinite(values).all():
-                raise ValueError(f"{name} must be three finite numbers (x, y, z), got {values}")
-            if name in ("speed_m_s", "acceleration_m_s2") and (values <= 0).any():
-                raise ValueError(f"{name} must be above 0 on every axis, got {values}")
-        if (np.asarray(self.workspace_low_m) >= np.asarray(self.workspace_high_m)).any():
+        """Raise ValueError for times that cannot be meant."""
+        may_be_zero = ("image_s", "slow_surprise", "stop_surprise")
+        for item in fields(self):
+            value, low_ok = getattr(self, item.name), item.name in may_be_zero
+            if not np.isfinite(value) or value < 0 or (value == 0 and not low_ok):
+                raise ValueError(f"{item.name} must be above 0, got {value}")
+        if self.slow_surprise > 0 and not self.stop_surprise > self.slow_surprise:
             raise ValueError(
-                f"workspace_low_m {self.workspace_low_m} must be below workspace_high_m "
-                f"{self.workspace_high_m} on every axis"
+                f"stop_surprise {self.stop_surprise} must be above slow_surprise "
+                f"{self.slow_surprise}"
             )
-        for name in ("max_plan_age_s", "max_pose_age_s", "max_step_s"):
-            if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise ValueError(f"{name} must be above 0 s, got {getattr(self, name)}")
 
 
-@dataclass(frozen=True)
-class CommandRequest:
-    """What is known at one tick.
+@dataclass(frozen=True, eq=False)
+class Situation:
+    """What is known at one tick. An age is the larger of since-arrival and now-minus-stamp.
 
     Attributes:
         armed: whether a person has allowed motion.
-        wanted_m_s: ``(3,)`` velocity the plan asks for now; ``None`` when there is no plan yet.
+        estop: whether it is latched.
+        wanted: velocity the plan asks for now, of the tool ``(3,)`` m/s or the axes ``(N,)``;
+            ``None`` when there is no plan yet.
         plan_usable: False when the newest plan says stop.
-        plan_age_s: time since the newest plan, the larger of what its stamp and its arrival say.
-        tool_position_m: ``(3,)``; ``None`` when none has been received yet.
-        pose_age_s: time since that position was measured.
+        plan_age_s: of the newest plan; infinite when there is none.
+        plan_ahead_s: how far in the future it starts.
+        position: ``(N,)`` reading of the axes; ``None`` when none has been received yet.
+        position_age_s: of that reading; negative where it is stamped in the future.
+        image_age_s: of the image the newest plan was made from.
+        agent_alive: False when the agent's process has ended or stands still.
+        surprise: of the newest image.
     """
 
     armed: bool
-    wanted_m_s: NDArray[np.floating] | None
+    wanted: NDArray[np.floating] | None
     plan_usable: bool
     plan_age_s: float
-    tool_position_m: NDArray[np.floating] | None
-    pose_age_s: float
+    position: NDArray[np.floating] | None
+    position_age_s: float
+    estop: bool = False
+    plan_ahead_s: float = 0.0
+    image_age_s: float = 0.0
+    agent_alive: bool = True
+    surprise: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Command:
     """What is sent.
 
     Attributes:
-        velocity_m_s: ``(3,)``, always finite.
+        motion: of the axes: position, velocity, acceleration; always finite.
         state: why.
-        clamps: which limits changed what the plan asked for, such as ``("speed.x",
-            "workspace.z")``; empty while braking.
+        clamps: which limits changed what the plan asked for, such as ``("jerk.x",
+            "room.workspace.low.z")``; empty while braking.
     """
 
-    velocity_m_s: Vector
+    motion: Motion
     state: CommandState
     clamps: tuple[str, ...] = ()
 
 
-def filter_command(
-    limits: CommandLimits, previous_m_s: Vector, request: CommandRequest, dt_s: float
-) -> Command:
-    """Turn what the plan asks for into what may be sent.
-
-    Order: decide whether to follow or brake; clip to the speed limit; clip so that the tool can
-    still stop in front of every wall of the workspace (outside it only the way back is open);
-    last, step from the previous command by no more than the acceleration limit allows.
-
-    Args:
-        limits: the robot's limits.
-        previous_m_s: ``(3,)`` the command sent at the tick before (zeros at the first one).
-        request: what is known now.
-        dt_s: time since the tick before; clipped to ``[0, limits.max_step_s]``.
-
-    Returns:
-        the command; its velocity is finite whatever the request holds.
-    """
-    state = _judge(limits, request)
-    dt_s = min(dt_s, limits.max_step_s) if dt_s > 0.0 else 0.0  # NaN is not above 0
-    step = np.asarray(limits.acceleration_m_s2) * dt_s
-    if state is not CommandState.FOLLOWING:
-        return Command(previous_m_s + np.clip(-previous_m_s, -step, step), state)
-    assert request.wanted_m_s is not None  # _judge has seen to both
-    assert request.tool_position_m is not None
-
-    wanted = np.asarray(request.wanted_m_s, np.float64)
-    speed = np.asarray(limits.speed_m_s)
-    slowed = np.clip(wanted, -speed, speed)
-    inside = np.clip(slowed, *_stopping_speeds(limits, request.tool_position_m, dt_s))
-    sent = previous_m_s + np.clip(inside - previous_m_s, -step, step)
-    clamps = [
-        f"{name}.{AXES[axis]}"
-        for name, before, after in (
-            ("speed", wanted, slowed),
-            ("workspace", slowed, inside),
-            ("acceleration", inside, sent),
-        )
-        for axis in np.flatnonzero(np.abs(before - after) > 1e-9)
-    ]
-    return Command(sent, state, tuple(clamps))
-
-
-def _judge(limits: CommandLimits, request: CommandRequest) -> CommandState:
+def judge(times: StopTimes, situation: Situation) -> CommandState:
     """Whether the plan may be followed now, and if not, the first reason."""
-    if not request.armed:
+    s = situation
+    if s.estop:
+        return CommandState.ESTOP
+    if not s.armed:
         return CommandState.NOT_ARMED
+    reading = judge_reading(times, s)
+    if reading is not None:
+        return reading
     # `not age <= limit` and not `age > limit`: an age of NaN must brake.
-    if request.tool_position_m is None or not request.pose_age_s <= limits.max_pose_age_s:
-        return CommandState.POSE_STALE
-    if not np.isfinite(request.tool_position_m).all():
-        return CommandState.POSE_NOT_FINITE
-    if request.wanted_m_s is None:
+    if s.wanted is None:
         return CommandState.NO_PLAN
-    if not request.plan_usable:
+    if not s.plan_usable:
         return CommandState.PLAN_UNUSABLE
-    if not request.plan_age_s <= limits.max_plan_age_s:
+    if not s.plan_age_s <= times.plan_s or not s.plan_ahead_s <= times.plan_ahead_s:
         return CommandState.PLAN_STALE
-    if not np.isfinite(request.wanted_m_s).all():
+    if not np.isfinite(s.wanted).all():
         return CommandState.PLAN_NOT_FINITE
+    if not s.agent_alive:
+        return CommandState.AGENT_LOST
+    if times.image_s and not -times.ahead_s <= s.image_age_s <= times.image_s:
+        return CommandState.IMAGE_STALE
+    if times.slow_surprise and not s.surprise < times.stop_surprise:
+        return CommandState.SURPRISED
     return CommandState.FOLLOWING
 
 
-def _stopping_speeds(
-    limits: CommandLimits, position_m: NDArray[np.floating], dt_s: float
-) -> tuple[Vector, Vector]:
-    """Lowest and highest velocity ``(3,)`` from which the tool still stops inside the workspace.
+def judge_reading(times: StopTimes, situation: Situation) -> CommandState | None:
+    """What is wrong with what is known of where the robot is; ``None`` for nothing."""
+    if situation.position is None:
+        return CommandState.POSE_STALE
+    if not -times.ahead_s <= situation.position_age_s <= times.state_s:
+        return CommandState.POSE_STALE
+    if not np.isfinite(situation.position).all():
+        return CommandState.POSE_NOT_FINITE
+    return None
 
-    From speed v, braking at a, the tool stops after v²/2a. The position is one tick old and the
-    command holds for one, so it goes two ticks at v before it brakes, and while it is braking
-    already it was faster by a·dt in the first of them: v²/2a + 2v·dt + a·dt² = d, solved for v.
+
+def why_not_armed(times: StopTimes, situation: Situation) -> str:
+    """Why a robot may not be armed now, in words; empty when it may."""
+    s = situation
+    if s.estop:
+        return "the e-stop is latched: clear it first"
+    if s.position is None:
+        return "there is no reading of where the robot is"
+    reading = judge_reading(times, s)
+    if reading is CommandState.POSE_STALE:
+        return f"the reading of where the robot is, is {s.position_age_s:.2f} s old"
+    if reading is not None:
+        return "the reading of where the robot is, is not finite"
+    if not s.agent_alive:
+        return "the agent's process does not run"
+    if not s.plan_age_s <= times.plan_s:
+        return f"the newest plan is {s.plan_age_s:.2f} s old"
+    if times.image_s and not -times.ahead_s <= s.image_age_s <= times.image_s:
+        return f"the newest image is {s.image_age_s:.2f} s old"
+    return ""
+
+
+def pace(times: StopTimes, surprise: float) -> float:
+    """Share of the planned speed, from 1 down to 0 as surprise goes from slow to stop."""
+    if not times.slow_surprise or surprise <= times.slow_surprise:
+        return 1.0
+    share = (times.stop_surprise - surprise) / (times.stop_surprise - times.slow_surprise)
+    return max(0.0, share) if np.isfinite(share) else 0.0
+
+
+class CommandFilter:
+    """Judges, filters, and remembers what was sent. Not thread-safe: the ticking thread's alone.
+
+    Args:
+        limits: of the axes.
+        times: when it stops.
+        dt_s: from one command to the next.
+        arm: kinematics, where the axes are the joints of an arm.
+        shadow: True where the robot does not follow: the readings are then all that counts.
+        tool_limits: of x, y and z of that arm's tool: how fast a wish about it may change.
+        task: what plans are about: the axes or the arm's tool.
+        positions_are_sent: True for robots that take positions: where they are to be is then known
+            exactly. False for those that take velocities: it is taken from the readings.
+        located: False for a base, of whose position nothing depends.
+        robot_delay_s: from a command to the reading that shows it, if that much is known.
     """
-    braking = np.asarray(limits.acceleration_m_s2)
-    held = 2.0 * braking * dt_s
 
-    def fastest(distance: Vector) -> Vector:
-        left = np.maximum(distance - braking * dt_s**2, 0.0)
-        return np.sqrt(held**2 + 2.0 * braking * left) - held
+    def __init__(
+        self,
+        limits: MotionLimits,
+        times: StopTimes,
+        dt_s: float,
+        arm: Arm | None = None,
+        task: Task = "axes",
+        positions_are_sent: bool = False,
+        located: bool = True,
+        robot_delay_s: float = 0.0,
+        tool_limits: AxisLimits | None = None,
+        shadow: bool = False,
+    ) -> None:
+        self.limits = limits
+        self.times = times
+        self._dt_s = dt_s
+        self._arm = arm
+        self._task: Task = task
+        self._corrected = shadow or not positions_are_sent
+        self._shadow = shadow
+        self._located = located
+        self._delay_s = robot_delay_s
+        self._tool_limits = tool_limits if task == "tool" else None
+        self._tool = Motion.at_rest(np.zeros(3))
+        self._tracker = Tracker()
+        self._lost_track = False
+        self.motion = Motion.at_rest(np.zeros(limits.axes.axes))
 
-    speed = np.asarray(limits.speed_m_s)
-    to_low = np.asarray(position_m, np.float64) - np.asarray(limits.workspace_low_m)
-    to_high = np.asarray(limits.workspace_high_m) - np.asarray(position_m, np.float64)
-    return -np.minimum(fastest(to_low), speed), np.minimum(fastest(to_high), speed)
+    def begin(self, position: Vector) -> None:
+        """Motion begins here, at rest: on arming.
 
-
-class PlanSchedule:
-    """Plans by arrival, and which of them is in force at a stamp.
-
-    A plan made in time arrives *before* it starts, so the one before it stays in force until then.
-    The last to arrive is right about the future: it replaces every plan that starts at or after it.
-    A plan that says stop takes effect at once. Not thread-safe: the owner locks.
-    """
-
-    def __init__(self) -> None:
-        """Start with no plan."""
-        self._plans: list[Plan] = []
-        self._arrival_s = float("-inf")
-
-    def add(self, plan: Plan, arrival_s: float) -> None:
-        """Take in a plan that arrived at a monotonic time."""
-        self._arrival_s = arrival_s
-        if plan.usable:
-            self._plans = [p for p in self._plans if p.usable and p.start_ns < plan.start_ns]
-        else:
-            self._plans = []
-        self._plans.append(plan)
-
-    def clear(self) -> None:
-        """Forget every plan, so that arming again never replays an old one."""
-        self._plans = []
-
-    @property
-    def newest(self) -> Plan | None:
-        """The last plan that arrived."""
-        return self._plans[-1] if self._plans else None
-
-    def in_force(self, stamp_ns: int) -> Plan | None:
-        """The newest plan that has started, or the next one when none has."""
-        while len(self._plans) > 1 and self._plans[1].start_ns <= stamp_ns:
-            self._plans.pop(0)
-        return self._plans[0] if self._plans else None
-
-    def age_s(self, stamp_ns: int, now_s: float) -> float:
-        """Age of the newest plan: the larger of since-arrival (monotonic) and since-start (stamps).
-
-        Two clocks on purpose: the arrival survives a jump of the wall clock, the stamp a plan
-        that was queued somewhere and came late. Infinite when there is no plan.
+        Raises:
+            ValueError: a position that is not finite.
         """
-        newest = self.newest
-        if newest is None:
-            return float("inf")
-        return max(now_s - self._arrival_s, (stamp_ns - newest.start_ns) / NS_PER_S)
+        if not np.isfinite(position).all():
+            raise ValueError(f"cannot begin at {position}")
+        self.motion = Motion.at_rest(position)
+        self._tool = Motion.at_rest(np.zeros(3))
+        self._tracker.clear()
+        self._lost_track = False
+        if self._arm is not None:
+            self._arm.hold_orientation(self.motion.position)
+
+    def tool_velocity(self) -> Vector | None:
+        """Velocity ``(3,)`` m/s of the tool that the last command asks for; ``None`` for a base."""
+        if self._arm is None:
+            return self.motion.velocity if self._located else None
+        before = self.motion.position - self.motion.velocity * self._dt_s
+        step = self._arm.tool_position(self.motion.position) - self._arm.tool_position(before)
+        return np.asarray(step / self._dt_s)
+
+    def tick(self, situation: Situation, now_s: float, elapsed_s: float) -> Command:
+        """The next command.
+
+        Args:
+            situation: what is known now.
+            now_s: monotonic.
+            elapsed_s: since the tick before; more than a tick when this one is late.
+
+        Returns:
+            the command; finite whatever the situation holds. Its motion is kept as `motion`.
+        """
+        self._take_in(situation, now_s, elapsed_s)
+        state = judge(self.times, situation)
+        if state is CommandState.FOLLOWING and self._lost_track:
+            state = CommandState.NOT_TRACKING
+        clamps: tuple[str, ...] = ()
+        if state is CommandState.ESTOP:
+            self.motion = Motion.at_rest(self.motion.position)
+        elif state is CommandState.FOLLOWING:
+            assert situation.wanted is not None  # the judge has seen to it
+            share = pace(self.times, situation.surprise)
+            wanted = self._smooth(np.asarray(situation.wanted, np.float64) * share)
+            command = follow(self.limits, self.motion, wanted, self._dt_s, self._arm, self._task)
+            clamps = (*command.clamps, *(("surprise",) if share < 1.0 else ()))
+            self.motion = command.motion
+        else:
+            self._smooth(np.zeros(3))
+            self.motion = self.motion.after_braking(self.limits.axes, self._dt_s)
+        self._tracker.note(now_s + self._dt_s, self.motion.position)
+        return Command(self.motion, state, clamps)
+
+    def _smooth(self, wanted: Vector) -> Vector:
+        """A wish about the tool, as steady as the limits of the tool ask for."""
+        if self._tool_limits is None or wanted.shape != self._tool.velocity.shape:
+            return wanted
+        reachable = np.clip(wanted, -self._tool_limits.velocity, self._tool_limits.velocity)
+        velocity, acceleration = approach(
+            self._tool.velocity, self._tool.acceleration, reachable, self._tool_limits, self._dt_s
+        )
+        self._tool = Motion(self._tool.position, velocity, acceleration)
+        return velocity
+
+    def _take_in(self, situation: Situation, now_s: float, elapsed_s: float) -> None:
+        """Bring the position up to date with time and with what was read."""
+        if not self._located:
+            return
+        late_s = elapsed_s - self._dt_s
+        if late_s > 0.0 and self._corrected:  # NaN is not above 0
+            self._move(self.motion.velocity * min(late_s, _LONGEST_TICK_S))
+        if judge_reading(self.times, situation) is not None:
+            return
+        assert situation.position is not None
+        reading = np.asarray(situation.position, np.float64)
+        idle = situation.estop or not situation.armed
+        if idle and self.motion.rests:
+            self.begin(reading)
+            return
+        taken_s = now_s - max(0.0, situation.position_age_s) - self._delay_s
+        error = self._tracker.error(taken_s, reading)
+        if error is None:
+            return
+        far = bool(np.abs(error).max() > self.times.tracking)
+        self._lost_track = far and not self._shadow
+        if self._corrected and not self._lost_track:
+            self._tracker.shift(_CORRECTION * error)
+            self._move(_CORRECTION * error)
+
+    def _move(self, change: Vector) -> None:
+        self.motion = replace(self.motion, position=self.motion.position + change)

@@ -26,7 +26,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from controller.braking import AxisLimits, Vector, brake
+from controller.braking import AxisLimits, Vector, approach, brake
 from controller.viability import AccelerationBounds, Motion, acceleration_bounds, stopping_path
 
 # How much of the wanted acceleration, as against braking, is tried one after the other.
@@ -60,6 +60,14 @@ class Arm(Protocol):
         """What is kept apart."""
         ...
 
+    def tool_position(self, position: Vector) -> Vector:
+        """Where the tool is, ``(3,)`` m."""
+        ...
+
+    def hold_orientation(self, position: Vector) -> None:
+        """Keep the tool's orientation as it is at a position of the joints."""
+        ...
+
     def room(self, path: Vector) -> tuple[float, str]:
         """Least room along a path, and between what."""
         ...
@@ -90,14 +98,15 @@ class MotionLimits:
         axes: velocity, acceleration and jerk.
         low: ``(N,)`` lowest position, rad or m; -inf for none.
         high: ``(N,)`` highest position; above ``low``.
-        tool_speed_m_s: largest speed of the tool, for tool velocities; inf for none.
+        tool_speed_m_s: ``(3,)`` or one number: largest speed of the tool along x, y, z, for tool
+            velocities; inf for none. Where one is exceeded all three are scaled down.
     """
 
     names: tuple[str, ...]
     axes: AxisLimits
     low: Vector
     high: Vector
-    tool_speed_m_s: float = float("inf")
+    tool_speed_m_s: Vector | float = np.inf
 
     def __post_init__(self) -> None:
         """Raise ValueError for limits that cannot be meant."""
@@ -112,7 +121,7 @@ class MotionLimits:
         for name, low, high in zip(self.names, self.low, self.high, strict=True):
             if not low < high:
                 raise ValueError(f"{name}: lowest position {low} must be below highest {high}")
-        if not self.tool_speed_m_s > 0:
+        if not (np.asarray(self.tool_speed_m_s) > 0).all():
             raise ValueError(f"tool_speed_m_s must be above 0, got {self.tool_speed_m_s}")
         axes = self.axes
         stops_s = axes.velocity / axes.acceleration + 2.0 * axes.acceleration / axes.jerk
@@ -122,13 +131,6 @@ class MotionLimits:
                 f"{self.names[slow]}: a stop would take {stops_s[slow]:.1f} s, more than "
                 f"{_LONGEST_STOP_S} s: lower its velocity or allow more acceleration or jerk"
             )
-
-    def slowed(self, share: float) -> MotionLimits:
-        """The same with ``share`` of the speeds, in (0, 1]."""
-        axes = self.axes
-        slower = AxisLimits(axes.velocity * share, axes.acceleration, axes.jerk)
-        speed = self.tool_speed_m_s * share
-        return MotionLimits(self.names, slower, self.low, self.high, speed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,24 +182,32 @@ def follow(
         return Command(motion.after_braking(limits.axes, dt_s), ("not_finite",))
     clamps: list[str] = []
     if task == "tool":
-        speed = float(np.linalg.norm(wished))
-        if speed > limits.tool_speed_m_s:
-            wished = wished * (limits.tool_speed_m_s / speed)
+        excess = float(np.max(np.abs(wished) / limits.tool_speed_m_s))
+        if excess > 1.0:
+            wished = wished / excess
             clamps.append("tool_speed")
+        aim = wished
+    else:
+        reachable = np.clip(wished, -limits.axes.velocity, limits.axes.velocity)
+        aim = approach(motion.velocity, motion.acceleration, reachable, limits.axes, dt_s)[0]
     bounds = acceleration_bounds(motion, limits.axes, limits.low, limits.high, dt_s)
     low = motion.velocity + bounds.low * dt_s
     high = motion.velocity + bounds.high * dt_s
-    if arm is None:
-        velocity = wished
-    else:
+    velocity = aim
+    if arm is not None:
         solve = arm.solve_tool if task == "tool" else arm.solve_joints
-        solution = solve(motion.position, wished, low, high, dt_s)
+        solution = solve(motion.position, aim, low, high, dt_s)
         if solution is None or not np.isfinite(solution.velocity).all():
             return Command(motion.after_braking(limits.axes, dt_s), (*clamps, "no_solution"))
         velocity = solution.velocity
         clamps += solution.clamps
     acceleration = np.clip((velocity - motion.velocity) / dt_s, bounds.low, bounds.high)
-    clamps += _held(limits, bounds, velocity, acceleration, low, high)
+    if task == "tool":
+        clamps += _held(limits, bounds, velocity, low, high)
+    else:
+        clamps += _short_of(
+            limits, bounds, wished, motion.velocity + acceleration * dt_s, low, high
+        )
     free, gave_way = _shield(limits, motion, acceleration, braking, dt_s, arm)
     following = (
         motion.after_braking(limits.axes, dt_s) if free is None else motion.after(free, dt_s)
@@ -206,21 +216,38 @@ def follow(
 
 
 def _held(
-    limits: MotionLimits,
-    bounds: AccelerationBounds,
-    velocity: Vector,
-    acceleration: Vector,
-    low: Vector,
-    high: Vector,
+    limits: MotionLimits, bounds: AccelerationBounds, velocity: Vector, low: Vector, high: Vector
 ) -> list[str]:
     """Which bounds the velocities that were found lie on or beyond."""
     slack = _TOUCHES * limits.axes.velocity
-    at_high = (velocity >= high - slack) & (acceleration > bounds.low)
+    at_high = velocity >= high - slack
     at_low = (velocity <= low + slack) & ~at_high
     return [
         *(f"{bounds.high_cause[i]}.{limits.names[i]}" for i in np.flatnonzero(at_high)),
         *(f"{bounds.low_cause[i]}.{limits.names[i]}" for i in np.flatnonzero(at_low)),
     ]
+
+
+def _short_of(
+    limits: MotionLimits,
+    bounds: AccelerationBounds,
+    wished: Vector,
+    velocity: Vector,
+    low: Vector,
+    high: Vector,
+) -> list[str]:
+    """What keeps the axes from the velocities that were wished for."""
+    slack = _TOUCHES * limits.axes.velocity
+    clamps = []
+    for i in np.flatnonzero(np.abs(wished - velocity) > slack):
+        if wished[i] > velocity[i] and velocity[i] >= high[i] - slack[i]:
+            cause = bounds.high_cause[i]
+        elif wished[i] < velocity[i] and velocity[i] <= low[i] + slack[i]:
+            cause = bounds.low_cause[i]
+        else:
+            cause = "velocity" if abs(wished[i]) > limits.axes.velocity[i] else "jerk"
+        clamps.append(f"{cause}.{limits.names[i]}")
+    return clamps
 
 
 def _shield(

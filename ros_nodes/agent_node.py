@@ -7,7 +7,7 @@ Subscribes: per camera of the bundle ``<camera>/image_raw`` and the latched ``<c
 ``joint_states``, ``tool_pose``; ``servo_node/delta_twist_cmds`` for what was really applied;
 ``task`` (String, latched): a task file to change to while it runs.
 Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
-``/diagnostics`` (1 Hz).
+``~/process`` (String, latched: who this is, for `command_node` to watch), ``/diagnostics`` (1 Hz).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.params import AgentParameters, declare_parameters
 from ros_nodes.plan_status import goal_in_words, level, plan_values
 from ros_nodes.process import run_node
+from ros_nodes.process_watch import identity
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
 
 _COMMANDS_KEPT = 1000
@@ -79,6 +80,8 @@ class AgentNode(LifecycleNode):
             DiagnosticArray, "plan_status", qos.STATE
         )
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self._process = self.create_publisher(String, "~/process", qos.LATCHED)
+        self._process.publish(String(data=identity()))
         self.create_timer(1.0, self._publish_diagnostics)
 
     def start(self) -> None:

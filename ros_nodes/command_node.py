@@ -1,12 +1,15 @@
 """Commands the robot at a fixed rate, whatever the planner does: sample the plan, filter, send.
 
 It runs in a process of its own, because two busy threads of one interpreter make each other late.
-Two threads here: the executor's, which only stores the newest plan and tool pose, and the ticking
-one with absolute deadlines, which decides nothing itself either: `controller.command_filter` does.
+Two threads here: the executor's, which only takes messages in, and the ticking one with absolute
+deadlines, which decides nothing itself either: `controller.command_filter` does.
 
-Subscribes: ``plan`` (JointTrajectory), ``tool_pose`` (PoseStamped).
-Publishes: ``servo_node/delta_twist_cmds`` (TwistStamped, as MoveIt Servo takes it), ``~/status``
-(DiagnosticArray, 2 Hz), ``/diagnostics`` (1 Hz). Service: ``~/arm`` (SetBool).
+Subscribes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray), ``agent_node/process``
+(String, latched), ``tool_pose`` (PoseStamped) or ``joint_states`` (JointState), ``estop`` (Bool),
+``robot_description`` (String, latched; for joint commands without a file).
+Publishes: the topic of the robot's interface (`ros_nodes.command_interfaces`), ``~/applied``
+(TwistStamped, for joint commands), ``~/status`` (DiagnosticArray, on change and 2 Hz),
+``/diagnostics`` (1 Hz). Services: ``~/arm`` (SetBool), ``~/estop``, ``~/clear_estop`` (Trigger).
 """
 
 from __future__ import annotations
@@ -15,79 +18,89 @@ import sys
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped
 from rclpy.node import Node
-from std_srvs.srv import SetBool
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from controller.command_filter import (
-    CommandLimits,
-    CommandRequest,
-    CommandState,
-    PlanSchedule,
-    filter_command,
-)
+from controller.command_filter import CommandFilter, CommandState, why_not_armed
 from controller.types import NS_PER_S
 from ros_nodes import qos
-from ros_nodes.convert import (
-    diagnostics,
-    pose_to_position,
-    stamp_to_ns,
-    trajectory_to_plan,
-    velocity_to_twist,
-)
+from ros_nodes.command_inputs import CommandInputs
+from ros_nodes.command_interfaces import CommandOutput
+from ros_nodes.convert import diagnostics
 from ros_nodes.params import CommandParameters, declare_parameters
 from ros_nodes.process import run_node, use_realtime_priority
+from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf
 
 _LATENESS_WINDOW = 1000  # ticks the percentiles are taken over
-_BRAKING_TIMEOUT_S = 1.0
+_BRAKING_TIMEOUT_S = 3.0
 # How long a thread may hold the interpreter when the ticking one wants it. Python's default of 5 ms
 # would be half a tick.
 _SWITCH_INTERVAL_S = 0.0002
+_CLOCK_JUMP_S = 0.05
+_STANDS = 0.1  # rad/s or m/s: a robot that moves faster is not armed
+_ZEROS_AFTER = 10  # commands of rest that end a motion
 
 
 class CommandNode(Node):
     """See the module's text. Everything public is called by `run_node` on the main thread."""
 
     def __init__(self) -> None:
-        """Declare parameters, create topics; nothing moves and nothing is sent yet."""
+        """Declare parameters, create topics; nothing moves and nothing is sent yet.
+
+        Raises:
+            ValueError: parameters that do not fit each other or the robot's URDF.
+        """
         super().__init__("command_node", automatically_declare_parameters_from_overrides=True)
-        self._given = parameters = declare_parameters(self, CommandParameters)
-        self._limits = CommandLimits(
-            speed_m_s=_three(parameters.speed_m_s),
-            acceleration_m_s2=_three(parameters.acceleration_m_s2),
-            workspace_low_m=_three(parameters.workspace_low_m),
-            workspace_high_m=_three(parameters.workspace_high_m),
-            max_plan_age_s=parameters.max_plan_age_s,
-            max_pose_age_s=parameters.max_pose_age_s,
-            max_step_s=2.0 / parameters.rate_hz,
-        )
-        self._lock = threading.Lock()  # guards the schedule; held for microseconds
-        self._schedule = PlanSchedule()
-        # (position, stamp_ns, monotonic arrival): replaced as a whole, read without the lock
-        self._pose: tuple[np.ndarray, int, float] | None = None
+        self._given = given = declare_parameters(self, CommandParameters)
+        self._inputs = CommandInputs(given)
+        self._output = CommandOutput(self, given)
+        self._filter: CommandFilter | None = None
+        if is_joint_interface(given) and not given.robot_description_file:
+            self.create_subscription(String, "robot_description", self._on_description, qos.LATCHED)
+        else:
+            joints = is_joint_interface(given)
+            self._filter = build_filter(
+                given, read_urdf(given.robot_description_file) if joints else None
+            )
+        self._simulated_time = bool(self.get_parameter("use_sim_time").value)
         self._armed = False
+        self._estop = False
+        self._disarmed_by = ""
         self._ending = threading.Event()
-        self._velocity = np.zeros(3)
         self._state = CommandState.NOT_ARMED
+        self._told: tuple[object, ...] = ()  # what ~/status said last
+        self._last_stamp_ns = 0
+        self._owed = 0  # commands of rest still to be sent
+        self._gripper_m: float | None = None
         self._realtime = False
         self._sent = 0
         self._missed = 0
         self._clamps: Counter[str] = Counter()
         self._lateness_s: deque[float] = deque(maxlen=_LATENESS_WINDOW)
+        self._spent_s: deque[float] = deque(maxlen=_LATENESS_WINDOW)
         self._thread = threading.Thread(target=self._tick_forever, name="ticks", daemon=True)
 
-        self._commands = self.create_publisher(
-            TwistStamped, "servo_node/delta_twist_cmds", qos.COMMAND_LOG
-        )
         self._status = self.create_publisher(DiagnosticArray, "~/status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
+        self.create_subscription(Bool, "estop", self._on_estop, qos.STATE)
         self.create_subscription(JointTrajectory, "plan", self._on_plan, qos.COMMAND)
-        self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR)
+        self.create_subscription(DiagnosticArray, "plan_status", self._on_status, qos.STATE)
+        self.create_subscription(String, "agent_node/process", self._on_agent, qos.LATCHED)
+        if given.interface == "twist_stamped":
+            self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR)
+        else:
+            self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR)
         self.create_service(SetBool, "~/arm", self._on_arm)
+        self.create_service(Trigger, "~/estop", self._on_estop_call)
+        self.create_service(Trigger, "~/clear_estop", self._on_clear)
         self.create_timer(0.5, lambda: self._status.publish(self._report()))
         self.create_timer(1.0, lambda: self._diagnostics.publish(self._report()))
 
@@ -95,67 +108,130 @@ class CommandNode(Node):
         """Start ticking."""
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._realtime = use_realtime_priority(self._given.realtime_priority)
+        mode = "shadow: nothing is commanded, " if self._given.shadow else ""
+        self.get_logger().info(f"{mode}{self._given.interface} on {self._output.topic}")
         self._thread.start()
 
     def stop(self) -> None:
         """Brake within the limits, then end the ticks."""
-        self._armed = False
+        self._disarm("the node ends")
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join(_BRAKING_TIMEOUT_S + 1.0)
 
     # Executor thread
 
-    def _on_plan(self, message: JointTrajectory) -> None:
-        try:
-            plan = trajectory_to_plan(message)
-        except ValueError as error:
-            self.get_logger().warning(f"plan dropped: {error}", throttle_duration_sec=1.0)
+    def _on_description(self, message: String) -> None:
+        if self._filter is not None:
             return
-        with self._lock:
-            self._schedule.add(plan, time.monotonic())
+        try:
+            self._filter = build_filter(self._given, message.data)
+        except ValueError as error:
+            self._warn(f"robot_description: {error}")
+
+    def _on_plan(self, message: JointTrajectory) -> None:
+        self._take(lambda: self._inputs.take_plan(message, time.monotonic()))
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        self._take(lambda: self._inputs.take_status(message, time.monotonic()))
+
+    def _on_agent(self, message: String) -> None:
+        self._take(lambda: self._inputs.take_agent(message.data))
 
     def _on_pose(self, message: PoseStamped) -> None:
-        frame = message.header.frame_id
-        if frame != self._given.base_frame:
-            self.get_logger().warning(
-                f"tool_pose is in frame {frame!r}, expected {self._given.base_frame!r}: dropped",
-                throttle_duration_sec=1.0,
-            )
-            return
-        stamp_ns = stamp_to_ns(message.header.stamp)
-        self._pose = (pose_to_position(message), stamp_ns, time.monotonic())
+        self._take(lambda: self._inputs.take_pose(message, time.monotonic()))
+
+    def _on_joints(self, message: JointState) -> None:
+        self._take(lambda: self._inputs.take_joints(message, time.monotonic()))
+
+    def _take(self, take: Callable[[], None]) -> None:
+        try:
+            take()
+        except ValueError as error:
+            self._warn(f"dropped: {error}")
+
+    def _on_estop(self, message: Bool) -> None:
+        if message.data:
+            self._latch("the topic estop")
+
+    def _on_estop_call(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._latch("a call")
+        response.success, response.message = True, "e-stop latched"
+        return response
+
+    def _latch(self, by: str) -> None:
+        if not self._estop:
+            self.get_logger().error(f"e-stop by {by}")
+        self._estop = True
+        self._disarm(f"e-stop by {by}")
+
+    def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._estop = False
+        response.success, response.message = True, "e-stop cleared; arm to move again"
+        self.get_logger().warning(response.message)
+        return response
 
     def _on_arm(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        pose_age_s = self._pose_age_s(self.get_clock().now().nanoseconds, time.monotonic())
-        if request.data and not pose_age_s <= self._limits.max_pose_age_s:
-            response.success = False
-            response.message = f"not armed: the tool pose is {pose_age_s:.2f} s old"
+        reason = self._why_not_armed() if request.data and not self._armed else ""
+        response.success = not reason
+        if reason:
+            response.message = f"not armed: {reason}"
             return response
         if request.data and not self._armed:
-            with self._lock:
-                self._schedule.clear()  # motion starts with a plan made after arming
-        self._armed = request.data
-        response.success = True
+            self._inputs.forget_plans()  # motion starts with a plan made after arming
+            self._armed, self._disarmed_by = True, ""
+        elif not request.data:
+            self._disarm("a call")
         response.message = "armed" if request.data else "disarmed"
         self.get_logger().info(response.message)
         return response
 
+    def _why_not_armed(self) -> str:
+        if self._filter is None:
+            return "there is no robot_description"
+        if self._ending.is_set():
+            return "the node ends"
+        now_ns, now_s = self.get_clock().now().nanoseconds, time.monotonic()
+        situation, _ = self._inputs.situation(now_ns, now_s, False, self._estop)
+        reason = why_not_armed(self._filter.times, situation)
+        if not reason and self._inputs.speed > _STANDS:
+            reason = f"the robot moves already ({self._inputs.speed:.2f} rad/s)"
+        if not reason and self._given.gripper and self._inputs.gripper_m is None:
+            reason = f"joint_states has no gripper_joint {self._given.gripper_joint!r}"
+        return reason
+
+    def _disarm(self, by: str) -> None:
+        if self._armed:
+            self._disarmed_by = by
+        self._armed = False
+
+    def _warn(self, text: str) -> None:
+        self.get_logger().warning(text, throttle_duration_sec=1.0)
+
     def _report(self) -> DiagnosticArray:
         lateness_ms = 1e3 * np.array(self._lateness_s or [0.0])
+        spent_ms = 1e3 * np.array(self._spent_s or [0.0])
         values: dict[str, object] = {
             "armed": str(self._armed).lower(),
+            "estop": str(self._estop).lower(),
+            "shadow": str(self._given.shadow).lower(),
             "state": self._state.value,
+            "disarmed_by": self._disarmed_by,
+            "agent": self._inputs.agent,
+            "interface": self._given.interface,
             "realtime": str(self._realtime).lower(),
             "commands_sent": self._sent,
             "ticks_missed": self._missed,
             "lateness_p50_ms": float(np.percentile(lateness_ms, 50)),
             "lateness_p99_ms": float(np.percentile(lateness_ms, 99)),
             "lateness_max_ms": float(lateness_ms.max()),
+            "tick_p99_ms": float(np.percentile(spent_ms, 99)),
         }
         values |= {f"clamps.{name}": count for name, count in sorted(self._clamps.copy().items())}
         quiet = self._state in (CommandState.FOLLOWING, CommandState.NOT_ARMED)
         level = DiagnosticStatus.OK if quiet else DiagnosticStatus.WARN
+        if self._estop:
+            level = DiagnosticStatus.ERROR
         now_ns = self.get_clock().now().nanoseconds
         return diagnostics(now_ns, self.get_name(), self._state.value, values, level)
 
@@ -164,64 +240,83 @@ class CommandNode(Node):
     def _tick_forever(self) -> None:
         period_ns = round(NS_PER_S / self._given.rate_hz)
         last_ns = time.monotonic_ns()
+        clock_ns = self.get_clock().now().nanoseconds
         deadline_ns = last_ns + period_ns
         give_up_ns: int | None = None
         while True:
             time.sleep(max(0, deadline_ns - time.monotonic_ns()) / NS_PER_S)
-            now_ns = time.monotonic_ns()
+            now_ns, stamp_ns = time.monotonic_ns(), self.get_clock().now().nanoseconds
             self._lateness_s.append((now_ns - deadline_ns) / NS_PER_S)
-            self._tick(now_ns / NS_PER_S, (now_ns - last_ns) / NS_PER_S)
+            elapsed_s = (now_ns - last_ns) / NS_PER_S
+            self._watch_clock((stamp_ns - clock_ns) / NS_PER_S, elapsed_s)
+            moving = self._tick(stamp_ns, now_ns / NS_PER_S, elapsed_s)
+            self._spent_s.append((time.monotonic_ns() - now_ns) / NS_PER_S)
+            self._tell_changes()
             if self._ending.is_set():
                 give_up_ns = give_up_ns or now_ns + round(_BRAKING_TIMEOUT_S * NS_PER_S)
-                if not self._velocity.any() or now_ns > give_up_ns:
+                if not moving or now_ns > give_up_ns:
                     return
-            last_ns = now_ns
+            last_ns, clock_ns = now_ns, stamp_ns
             # Ticks that have passed already are counted and left out, never sent in a burst.
             missed = max(0, (time.monotonic_ns() - deadline_ns) // period_ns)
             self._missed += missed
             deadline_ns += (missed + 1) * period_ns
 
-    def _tick(self, now_s: float, dt_s: float) -> None:
-        stamp_ns = self.get_clock().now().nanoseconds
-        with self._lock:
-            plan = self._schedule.in_force(stamp_ns)
-            newest = self._schedule.newest
-            plan_age_s = self._schedule.age_s(stamp_ns, now_s)
-        pose = self._pose
-        command = filter_command(
-            self._limits,
-            self._velocity,
-            CommandRequest(
-                armed=self._armed,
-                wanted_m_s=None if plan is None else plan.action_at(stamp_ns),
-                plan_usable=newest is not None and newest.usable,
-                plan_age_s=plan_age_s,
-                tool_position_m=None if pose is None else pose[0],
-                pose_age_s=self._pose_age_s(stamp_ns, now_s),
-            ),
-            dt_s,
-        )
-        moving = bool(self._velocity.any())
-        self._velocity = command.velocity_m_s
+    def _watch_clock(self, clock_s: float, elapsed_s: float) -> None:
+        """Stop when the clock that stamps everything jumps; simulated time may be slow."""
+        slow_s = elapsed_s if self._simulated_time else 0.0
+        if -_CLOCK_JUMP_S - slow_s <= clock_s - elapsed_s <= _CLOCK_JUMP_S and not (
+            self._simulated_time and clock_s < 0.0
+        ):
+            return
+        self._disarm(f"the clock jumped by {clock_s - elapsed_s:.3f} s")
+        self._inputs.forget()
+
+    def _tick(self, stamp_ns: int, now_s: float, elapsed_s: float) -> bool:
+        """One command; returns whether the robot still moves or is owed one."""
+        if self._filter is None:
+            return False
+        if self._armed and self._inputs.agent == "gone":
+            self._disarm("the agent's process has ended")
+        armed, moved = self._armed, not self._filter.motion.rests
+        situation, gripper = self._inputs.situation(stamp_ns, now_s, armed, self._estop)
+        command = self._filter.tick(situation, now_s, elapsed_s)
         self._state = command.state
         self._clamps.update(command.clamps)
-        if self._armed or moving:  # the last command after disarming is the zero that ends it
-            self._commands.publish(
-                velocity_to_twist(command.velocity_m_s, stamp_ns, self._given.base_frame)
-            )
-            self._sent += 1
+        if armed or moved:
+            self._owed = _ZEROS_AFTER
+        if not self._owed:
+            self._last_stamp_ns = 0  # the next motion has a stream of its own
+            self._gripper_m = None
+            return False
+        self._owed -= 1
+        # Within one motion stamps ascend, whatever the clock does.
+        stamp_ns = self._last_stamp_ns = max(stamp_ns, self._last_stamp_ns + 1)
+        self._output.send(command.motion, stamp_ns)
+        self._send_gripper(gripper if command.state is CommandState.FOLLOWING else 0.0)
+        tool_m_s = self._filter.tool_velocity()
+        if tool_m_s is not None:
+            self._output.report_applied(tool_m_s, stamp_ns)
+        self._sent += 1
+        return not command.motion.rests or bool(self._owed)
 
-    def _pose_age_s(self, stamp_ns: int, now_s: float) -> float:
-        """Age of the tool pose by arrival and by stamp, the larger; infinite without one."""
-        pose = self._pose
-        if pose is None:
-            return float("inf")
-        return max(now_s - pose[2], (stamp_ns - pose[1]) / NS_PER_S)
+    def _send_gripper(self, wanted_m_s: float) -> None:
+        given = self._given
+        if not given.gripper or self._inputs.gripper_m is None:
+            return
+        if self._gripper_m is None:
+            self._gripper_m = self._inputs.gripper_m
+        if np.isfinite(wanted_m_s):
+            speed = float(np.clip(wanted_m_s, -given.gripper_speed_m_s, given.gripper_speed_m_s))
+            there = self._gripper_m + speed / given.rate_hz
+            self._gripper_m = float(np.clip(there, given.gripper_low_m, given.gripper_high_m))
+        self._output.send_gripper(self._gripper_m)
 
-
-def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
-    x, y, z = values
-    return x, y, z
+    def _tell_changes(self) -> None:
+        now = (self._state, self._armed, self._estop)
+        if now != self._told:
+            self._told = now
+            self._status.publish(self._report())
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from controller.types import NS_PER_S, Plan, PlanStatus
 from world_model.image_message import image_to_array as image_to_array
 
-_TOOL_ACTIONS = {"tool.vx": 0, "tool.vy": 1, "tool.vz": 2}
+TOOL_ACTIONS = ("tool.vx", "tool.vy", "tool.vz")
 # A plan whose knots are joined by straight lines is sent as steps of this length.
 _LINEAR_STEP_S = 0.02
 
@@ -78,13 +78,17 @@ def action_axes(action_names: Sequence[str]) -> tuple[int, ...]:
     Raises:
         ValueError: a name that is no tool velocity, or one twice.
     """
-    unknown = [name for name in action_names if name not in _TOOL_ACTIONS]
+    return _places(action_names, TOOL_ACTIONS, "a tool velocity")
+
+
+def _places(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:
+    """Where each name stands among those that are known."""
+    unknown = [name for name in names if name not in known]
     if unknown:
-        known = ", ".join(_TOOL_ACTIONS)
-        raise ValueError(f"action {unknown[0]!r} is not a tool velocity ({known})")
-    if not action_names or len(set(action_names)) != len(action_names):
-        raise ValueError(f"actions {list(action_names)} must be given, each once")
-    return tuple(_TOOL_ACTIONS[name] for name in action_names)
+        raise ValueError(f"action {unknown[0]!r} is not {what} ({', '.join(known)})")
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"actions {list(names)} must be given, each once")
+    return tuple(known.index(name) for name in names)
 
 
 def velocity_to_twist(
@@ -148,21 +152,29 @@ def plan_to_trajectory(plan: Plan, action_names: Sequence[str], frame_id: str) -
     return message
 
 
-def trajectory_to_plan(message: JointTrajectory) -> Plan:
-    """The plan ``plan_to_trajectory`` sent, its actions as tool velocities ``(K, 3)`` m/s.
+def trajectory_to_plan(
+    message: JointTrajectory, known: tuple[str, ...] = TOOL_ACTIONS, what: str = "a tool velocity"
+) -> Plan:
+    """The plan ``plan_to_trajectory`` sent.
 
     Values are not judged here: NaN passes and is the command filter's to stop.
+
+    Args:
+        message: of actions among those that are known.
+        known: A names of actions; the plan's knots are ``(K, A)`` in this order, 0 where the
+            message does not name one. By default tool velocities, m/s.
+        what: they are, for the error.
 
     Raises:
         ValueError: unknown actions, points of the wrong size, or times that do not ascend from 0.
     """
-    axes = action_axes(message.joint_names)
+    axes = _places(message.joint_names, known, what)
     start_ns = stamp_to_ns(message.header.stamp)
     if not message.points:
         return Plan(
             start_ns=start_ns,
             knot_times_s=np.zeros(1),
-            knots=np.zeros((1, 3), np.float32),
+            knots=np.zeros((1, len(known)), np.float32),
             duration_s=0.0,
             cost=float("nan"),
             status=PlanStatus.NO_FINITE_ROLLOUT,
@@ -172,7 +184,7 @@ def trajectory_to_plan(message: JointTrajectory) -> Plan:
     )
     if len(times_s) < 2 or times_s[0] != 0.0 or (np.diff(times_s) <= 0).any():
         raise ValueError(f"plan times must ascend from 0 and have an end, got {times_s.tolist()}")
-    knots = np.zeros((len(times_s) - 1, 3), np.float32)
+    knots = np.zeros((len(times_s) - 1, len(known)), np.float32)
     for row, point in zip(knots, message.points[:-1], strict=True):
         if len(point.velocities) != len(axes):
             raise ValueError(f"plan point has {len(point.velocities)} velocities for {len(axes)}")

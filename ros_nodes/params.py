@@ -148,18 +148,46 @@ class AgentParameters:
 
 @dataclass(frozen=True)
 class CommandParameters:
-    """Parameters of `command_node`; the limits are those of `controller.command_filter`."""
+    """Parameters of `command_node`. The defaults are those of the simulated Panda.
+
+    Of the lists of text, ``bodies`` holds a frame of the URDF, x, y, z in it and a radius each, and
+    ``keep_out`` either ``sphere x y z radius`` or ``box x y z x y z``, which are two opposite
+    corners; all in m and in the base frame. ``none`` stands for an empty list.
+    """
 
     rate_hz: float = parameter(100.0, "commands per second", low=10.0, high=1000.0)
     realtime_priority: int = parameter(
         50, "SCHED_FIFO priority, used where the system allows it; 0 for none", low=0, high=99
     )
     base_frame: str = parameter("panda_link0", "frame of commands, limits and workspace")
+    interface: str = parameter(
+        "twist_stamped",
+        "what the robot takes",
+        choices=("twist_stamped", "twist", "joint_velocity", "joint_position", "joint_trajectory"),
+    )
+    controller: str = parameter("", "ros2_control controller that takes joint commands")
+    gripper: str = parameter("", "ros2_control controller of the gripper; empty for none")
+    gripper_joint: str = parameter("", "joint of joint_states that says where the gripper is")
+    gripper_speed_m_s: float = parameter(
+        0.05, "largest speed of the gripper's fingers, m/s", low=1e-3, high=1.0
+    )
+    gripper_low_m: float = parameter(0.0, "position of the closed gripper, m")
+    gripper_high_m: float = parameter(0.04, "position of the open gripper, m")
+    shadow: bool = parameter(
+        False, "command nothing, publish what would be commanded under ~/shadow"
+    )
+    speed_scale: float = parameter(
+        1.0, "share of all speed limits, for the first motions", low=0.01, high=1.0
+    )
+    # Of the tool (a base: forwards, sideways, and rad about z).
     speed_m_s: tuple[float, ...] = parameter(
         (0.25, 0.25, 0.25), "largest tool speed along x, y, z, m/s", low=1e-3, high=3.0
     )
     acceleration_m_s2: tuple[float, ...] = parameter(
         (5.0, 5.0, 5.0), "largest tool acceleration along x, y, z, m/s²", low=1e-2, high=50.0
+    )
+    jerk_m_s3: tuple[float, ...] = parameter(
+        (200.0, 200.0, 200.0), "largest tool jerk along x, y, z, m/s³", low=1e-1, high=1e5
     )
     workspace_low_m: tuple[float, ...] = parameter(
         (0.2, -0.5, 0.0), "lower corner of the box the tool is kept in, m"
@@ -167,12 +195,75 @@ class CommandParameters:
     workspace_high_m: tuple[float, ...] = parameter(
         (0.8, 0.5, 0.8), "upper corner of the box the tool is kept in, m"
     )
+    # Of the joints: interfaces joint_*. A base: its wheels' names, to see that it is alive.
+    joint_names: tuple[str, ...] = parameter(
+        tuple(f"panda_joint{number}" for number in range(1, 8)), "joints that are commanded"
+    )
+    joint_low_rad: tuple[float, ...] = parameter(
+        (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973),
+        "lowest joint positions, rad",
+        any_length=True,
+    )
+    joint_high_rad: tuple[float, ...] = parameter(
+        (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973),
+        "highest joint positions, rad",
+        any_length=True,
+    )
+    joint_speed_rad_s: tuple[float, ...] = parameter(
+        (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61),
+        "largest joint speeds, rad/s",
+        low=1e-3,
+        any_length=True,
+    )
+    joint_acceleration_rad_s2: tuple[float, ...] = parameter(
+        (15.0, 7.5, 10.0, 12.5, 15.0, 20.0, 20.0),
+        "largest joint accelerations, rad/s²",
+        low=1e-2,
+        any_length=True,
+    )
+    joint_jerk_rad_s3: tuple[float, ...] = parameter(
+        (7500.0, 3750.0, 5000.0, 6250.0, 7500.0, 10000.0, 10000.0),
+        "largest joint jerks, rad/s³",
+        low=1e-1,
+        any_length=True,
+    )
+    joint_margin_rad: float = parameter(
+        0.02, "room kept to the lowest and highest positions, rad", low=0.0, high=0.5
+    )
+    home_rad: tuple[float, ...] = parameter(
+        (0.0, -0.6, 0.0, -2.4, 0.0, 1.8, 0.785),
+        "posture that is preferred where the tool leaves the choice, rad",
+        any_length=True,
+    )
+    robot_description_file: str = parameter(
+        "", "URDF: a path or package://<name>/<path>; empty for the topic robot_description"
+    )
+    tool_frame: str = parameter("panda_hand", "frame of the URDF that is the tool")
+    bodies: tuple[str, ...] = parameter(("none",), "spheres that are part of the robot")
+    bodies_apart: int = parameter(
+        2, "bodies whose joints are at most so many apart cannot touch", low=0, high=20
+    )
+    keep_out: tuple[str, ...] = parameter(("none",), "where neither tool nor bodies may be")
+    margin_m: float = parameter(0.01, "room kept to all of these, m", low=0.0, high=0.5)
+    robot_delay_s: float = parameter(
+        0.0, "from a command to the reading that shows it, s", low=0.0, high=0.5
+    )
+    max_tracking_error: float = parameter(
+        0.1, "largest distance between reading and command, rad or m", low=1e-3, high=3.2
+    )
     max_plan_age_s: float = parameter(
-        0.35, "the tool stops when no new plan came for this long, s", low=0.02, high=10.0
+        0.15, "the robot stops when no new plan came for this long, s", low=0.02, high=10.0
     )
     max_pose_age_s: float = parameter(
-        0.2, "the tool stops when its position is older than this, s", low=0.02, high=10.0
+        0.1, "it stops when tool pose or joint states are older than this, s", low=0.02, high=10.0
     )
+    max_image_age_s: float = parameter(
+        0.5, "it stops when the image planned from is older, s; 0 for unwatched", low=0.0, high=10.0
+    )
+    slow_surprise: float = parameter(
+        0.0, "from so many times the usual surprise on it slows down; 0 for never", low=0.0
+    )
+    stop_surprise: float = parameter(0.0, "and stops at so many", low=0.0)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,142 @@
+"""What robots take: a command as messages. The one place where this is decided.
+
+Every interface has the same quality of service and, in shadow mode, the same name under
+``command_node/shadow``, so that what would be commanded can be recorded and compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from geometry_msgs.msg import Twist, TwistStamped
+from numpy.typing import NDArray
+from rclpy.node import Node
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from controller.types import NS_PER_S
+from controller.viability import Motion
+from ros_nodes import qos
+from ros_nodes.convert import ns_to_stamp, velocity_to_twist
+from ros_nodes.params import CommandParameters, ParameterError
+
+TWIST_TOPIC = "servo_node/delta_twist_cmds"
+BASE_TOPIC = "cmd_vel"
+APPLIED_TOPIC = "command_node/applied"
+_SHADOW = "command_node/shadow"
+_TOOL = ("tool.vx", "tool.vy", "tool.vz")
+_BASE = ("base.vx", "base.vy", "base.wz")
+GRIPPER = "gripper.v"
+
+
+def action_names(given: CommandParameters) -> tuple[str, ...]:
+    """What a plan may hold for this robot, in the order of the filter's axes, the gripper last."""
+    names = _BASE if given.interface == "twist" else _TOOL
+    return (*names, GRIPPER) if given.gripper else names
+
+
+def topic(given: CommandParameters) -> str:
+    """Where the robot takes its commands."""
+    if given.interface == "twist_stamped":
+        name = TWIST_TOPIC
+    elif given.interface == "twist":
+        name = BASE_TOPIC
+    elif not given.controller:
+        raise ParameterError(
+            f"parameter controller: interface {given.interface} needs the name of the controller"
+        )
+    elif given.interface == "joint_trajectory":
+        name = f"{given.controller}/joint_trajectory"
+    else:
+        name = f"{given.controller}/commands"
+    return f"{_SHADOW}/{name}" if given.shadow else name
+
+
+class CommandOutput:
+    """The publishers of one robot. The ticking thread's alone."""
+
+    def __init__(self, node: Node, given: CommandParameters) -> None:
+        """Create them.
+
+        Raises:
+            ParameterError: a joint interface without a controller.
+        """
+        self._given = given
+        kind = {
+            "twist_stamped": TwistStamped,
+            "twist": Twist,
+            "joint_trajectory": JointTrajectory,
+        }.get(given.interface, Float64MultiArray)
+        self.topic = topic(given)
+        self._commands = node.create_publisher(kind, self.topic, qos.COMMAND_LOG)
+        self._gripper = None
+        if given.gripper:
+            name = f"{given.gripper}/commands"
+            name = f"{_SHADOW}/{name}" if given.shadow else name
+            self._gripper = node.create_publisher(Float64MultiArray, name, qos.COMMAND_LOG)
+        self._applied = None
+        if given.interface.startswith("joint_"):
+            name = f"{_SHADOW}/applied" if given.shadow else APPLIED_TOPIC
+            self._applied = node.create_publisher(TwistStamped, name, qos.COMMAND_LOG)
+
+    def send(self, motion: Motion, stamp_ns: int) -> None:
+        """Send a command of the filter's axes.
+
+        Raises:
+            ValueError: it is not finite; nothing was sent.
+        """
+        if not np.isfinite([motion.position, motion.velocity]).all():
+            raise ValueError("a command that is not finite was not sent")
+        self._commands.publish(command_message(self._given, motion, stamp_ns))
+
+    def send_gripper(self, position_m: float) -> None:
+        """Send the gripper's target position, m.
+
+        Raises:
+            ValueError: it is not finite; nothing was sent.
+        """
+        if not np.isfinite(position_m):
+            raise ValueError("a gripper command that is not finite was not sent")
+        if self._gripper is not None:
+            self._gripper.publish(Float64MultiArray(data=[float(position_m)]))
+
+    def report_applied(self, tool_m_s: NDArray[np.floating], stamp_ns: int) -> None:
+        """Say what the tool ``(3,)`` m/s was commanded, for the agent of a joint-level robot."""
+        if self._applied is not None:
+            message = velocity_to_twist(tool_m_s, stamp_ns, self._given.base_frame)
+            self._applied.publish(message)
+
+
+def command_message(given: CommandParameters, motion: Motion, stamp_ns: int) -> Any:  # noqa: ANN401
+    """The message of one command.
+
+    ``twist_stamped``: tool velocity in the base frame, as MoveIt Servo takes it. ``twist``: a base,
+    x and y m/s, rad/s about z. ``joint_velocity`` and ``joint_position``: one number a joint, in
+    the order of ``joint_names``, which must be the controller's. ``joint_trajectory``: one point a
+    tick ahead; with stamp 0 a controller starts it on arrival.
+    """
+    if given.interface == "twist_stamped":
+        return velocity_to_twist(motion.velocity, stamp_ns, given.base_frame)
+    if given.interface == "twist":
+        message = Twist()
+        message.linear.x, message.linear.y = (float(v) for v in motion.velocity[:2])
+        message.angular.z = float(motion.velocity[2])
+        return message
+    if given.interface == "joint_velocity":
+        return Float64MultiArray(data=motion.velocity.tolist())
+    if given.interface == "joint_position":
+        return Float64MultiArray(data=motion.position.tolist())
+    return _trajectory(given.joint_names, motion, round(NS_PER_S / given.rate_hz))
+
+
+def _trajectory(names: Sequence[str], motion: Motion, ahead_ns: int) -> JointTrajectory:
+    ahead = ns_to_stamp(ahead_ns)
+    point = JointTrajectoryPoint(
+        positions=motion.position.tolist(),
+        velocities=motion.velocity.tolist(),
+        time_from_start=Duration(sec=ahead.sec, nanosec=ahead.nanosec),
+    )
+    return JointTrajectory(joint_names=list(names), points=[point])
