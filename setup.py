@@ -72,5 +72,6 @@ setup(
         ("share/foresee", ["package.xml"]),
         ("share/foresee/launch", glob("launch/*.launch.py")),
         ("share/foresee/config", glob("config/*.yaml")),
+        ("share/foresee/config/robots", glob("config/robots/*")),
     ],
 )

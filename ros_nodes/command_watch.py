@@ -70,7 +70,7 @@ class CommandWatch:
         self._limits = AxisLimits(
             velocity=np.array(command.speed_m_s),
             acceleration=np.array(command.acceleration_m_s2),
-            jerk=np.array(command.acceleration_m_s2) / self._dt_s,
+            jerk=np.array(command.jerk_m_s3),
         )
         self._heard: _Heard | None = None
         self._plan: JointTrajectory | None = None

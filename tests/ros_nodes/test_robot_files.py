@@ -1,0 +1,136 @@
+"""Every robot that is shipped: its file is read, and the filter it makes drives that robot."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pybullet_data import getDataPath
+
+from controller.command_filter import CommandFilter, CommandState, Situation
+from controller.viability import stopping_path
+from ros_nodes import params
+from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf, surroundings
+
+FOLDER = Path(__file__).parents[2] / "config" / "robots"
+ROBOTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
+KINDS = {"agent_node": params.AgentParameters, "command_node": params.CommandParameters}
+
+
+def parameters(robot: str, node: str = "command_node"):
+    content = yaml.safe_load((FOLDER / f"{robot}.yaml").read_text())[node]["ros__parameters"]
+    known = {item.name for item in fields(KINDS[node])}
+    assert set(content) <= known
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    result = KINDS[node](**values)
+    params.check(result)
+    return result
+
+
+def urdf_of(robot: str, given: params.CommandParameters) -> str | None:
+    if not is_joint_interface(given):
+        return None
+    if robot == "franka_panda":  # in the lab it comes by topic; PyBullet has the same links
+        return (Path(getDataPath()) / "franka_panda" / "panda.urdf").read_text()
+    return read_urdf(given.robot_description_file)
+
+
+def test_there_are_the_robots_that_the_documentation_names():
+    assert ROBOTS == ["diff_drive", "franka_panda", "panda_sim", "ur5e"]
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_every_node_of_a_file_is_known_and_right(robot):
+    content = yaml.safe_load((FOLDER / f"{robot}.yaml").read_text())
+    assert set(content) == set(KINDS)
+    for node in content:
+        parameters(robot, node)
+
+
+@pytest.mark.parametrize("robot", [r for r in ROBOTS if r != "panda_sim"])
+def test_real_robots_come_in_shadow_mode_and_slow(robot):
+    given = parameters(robot)
+    assert given.shadow
+    assert given.speed_scale < 0.5
+
+
+def start_of(given: params.CommandParameters) -> np.ndarray:
+    if is_joint_interface(given):
+        return np.array(given.home_rad)
+    if given.interface == "twist":
+        return np.zeros(3)
+    return 0.5 * (np.array(given.workspace_low_m) + np.array(given.workspace_high_m))
+
+
+@pytest.mark.parametrize("robot", ROBOTS)
+def test_the_filter_drives_the_robot_and_stays_within_its_limits(robot):
+    given = parameters(robot)
+    command_filter: CommandFilter = build_filter(given, urdf_of(robot, given))
+    limits, dt_s = command_filter.limits, 1.0 / given.rate_hz
+    position = start_of(given)
+    command_filter.begin(position)
+    arm = command_filter._arm
+    if arm is not None:
+        room, pair = arm.room(position[None])
+        assert room > 0.0, pair  # home is a place to begin at
+    rng = np.random.default_rng(0)
+    before, travelled = command_filter.motion, np.zeros(3)
+    for tick in range(400):
+        if tick % 50 == 0:
+            wanted = rng.uniform(-1.5, 1.5, 3) * np.array(given.speed_m_s)
+        situation = Situation(True, wanted, True, 0.05, position, dt_s)
+        command = command_filter.tick(situation, tick * dt_s, dt_s)
+        assert command.state is CommandState.FOLLOWING
+        motion = command.motion
+        assert (np.abs(motion.velocity) <= limits.axes.velocity * (1 + 1e-6)).all()
+        change = np.abs(motion.velocity - before.velocity) / dt_s
+        assert (change <= limits.axes.acceleration * (1 + 1e-6)).all()
+        change = np.abs(motion.acceleration - before.acceleration) / dt_s
+        assert (change <= limits.axes.jerk * (1 + 1e-6)).all()
+        if arm is not None:
+            assert arm.room(motion.position[None])[0] >= -1e-6
+        position = position + motion.velocity * dt_s
+        travelled += np.abs(command_filter.tool_velocity() if arm else motion.velocity) * dt_s
+        before = motion
+    least = 0.2 * np.array(given.speed_m_s) * given.speed_scale * 400 * dt_s
+    assert (travelled > least).all()  # it does move
+    assert (stopping_path(before, limits.axes, dt_s) <= limits.high + 1e-6).all()
+
+
+def test_the_ur5e_is_as_long_as_its_data_sheet_says():
+    given = parameters("ur5e")
+    arm = build_filter(given, urdf_of("ur5e", given))._arm
+    # Stretched out at zero: 0.425 + 0.3922 forwards; 0.1333 + 0.0996 aside; 0.1625 - 0.0997 up.
+    tool = arm.tool_position(np.zeros(6))
+    np.testing.assert_allclose(tool, [0.8172, 0.2329, 0.0628], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"keep_out": ("ball 1 2 3 4",)}, "'ball 1 2 3 4' is neither"),
+        ({"keep_out": ("sphere 1 2 3",)}, "'sphere 1 2 3' is neither"),
+        ({"keep_out": ("sphere 1 2 3 nan",)}, "is not finite"),
+        ({"bodies": ("panda_hand 0 0 0",)}, "is not 'frame x y z radius'"),
+        ({"bodies": ("panda_hand 0 0 zero 1",)}, "bodies: 'panda_hand 0 0 zero 1'"),
+    ],
+)
+def test_text_that_cannot_be_read_is_refused(changes, line):
+    with pytest.raises(ValueError, match=line):
+        surroundings(params.CommandParameters(**changes))
+
+
+def test_parameters_that_do_not_fit_each_other_are_refused():
+    joint = {"interface": "joint_velocity", "controller": "c"}
+    urdf = urdf_of("franka_panda", params.CommandParameters(**joint))
+    with pytest.raises(ValueError, match="joint_low_rad: 2 numbers for 7 joint_names"):
+        build_filter(params.CommandParameters(**joint, joint_low_rad=(0.0, 0.0)), urdf)
+    with pytest.raises(ValueError, match="robot_description_file: joint commands need"):
+        build_filter(params.CommandParameters(**joint), None)
+    for where, reason in (
+        ("package://nowhere/x.urdf", "no package 'nowhere'"),
+        ("/nowhere.urdf", "No such file"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            read_urdf(where)
