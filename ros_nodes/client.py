@@ -114,6 +114,7 @@ class GraphClient:
         node.create_subscription(Image, f"{camera}/image_raw", self._on_frame, qos.SENSOR)
         self._tasks: Publisher = node.create_publisher(String, "task", qos.LATCHED)
         self._arm = node.create_client(SetBool, "command_node/arm")
+        self._clear_estop = node.create_client(Trigger, "command_node/clear_estop")
         self._reset = node.create_client(Trigger, "sim_node/reset")
         self._set_parameters = node.create_client(SetParameters, "sim_node/set_parameters")
         executor = SingleThreadedExecutor(context=self._context)
@@ -155,6 +156,14 @@ class GraphClient:
             if time.monotonic() > deadline_s:
                 raise GraphError(f"command_node: {response.message}")
             time.sleep(0.02)
+
+    def clear_estop(self, timeout_s: float = 5.0) -> None:
+        """Clear a latched e-stop, as a person would; the robot must then be armed again.
+
+        Raises:
+            GraphError: no answer.
+        """
+        _call(self._clear_estop, Trigger.Request(), Trigger.Response, timeout_s)
 
     def reset_world(self, seed: int, timeout_s: float = 10.0) -> None:
         """Let the simulated world start over, as ``env.reset(seed=seed)`` does.

@@ -21,6 +21,7 @@ from ros_nodes.process import use_realtime_priority
 
 LIMIT = CommandParameters().acceleration_m_s2[0]
 PERIOD_S = 0.01
+BRAKES_M_S = 0.3 * CommandParameters().jerk_m_s3[0] * PERIOD_S**2  # a tick
 
 
 class Listener:
@@ -60,6 +61,7 @@ def heard(running):
 
 def set_off(running, heard, world, seed):
     """Move until the robot is on its way."""
+    running.client.clear_estop(PATIENCE_S)
     running.client.arm(timeout_s=PATIENCE_S)
     running.client.set_goal(world.reset(seed=seed)[0]["goal_image"], PATIENCE_S)
     assert eventually(lambda: heard.moves)
@@ -83,7 +85,7 @@ def test_a_lost_command_node_is_replaced_by_a_ramp_and_an_estop(
     assert eventually(lambda: len(heard.estops) > estops)
     times_s, speeds = after(heard, when_s)
     speeds = np.vstack([heard.commands[count - 1][1], speeds])
-    slowing = np.abs(np.diff(speeds, axis=0)).max(axis=1) > 0.9 * LIMIT * PERIOD_S
+    slowing = np.abs(np.diff(speeds, axis=0)).max(axis=1) > BRAKES_M_S
     began_ms = 1e3 * times_s[np.flatnonzero(slowing)[0]]
     print(f"{number.name}: braking began after {began_ms:.0f} ms, from {before}")
     assert began_ms < 60 * 5  # 60 on a machine that is not busy; see docs/hardware.md
@@ -93,6 +95,7 @@ def test_a_lost_command_node_is_replaced_by_a_ramp_and_an_estop(
     # It is there again within five seconds (more on a busy machine), and not armed.
     assert eventually(lambda: running.graph.pids.get("command_node", pid) != pid)
     assert eventually(lambda: running.client.command_status.get("armed") == "false")
+    assert eventually(lambda: running.client.command_status.get("estop") == "true")
     time.sleep(0.5)
     assert running.client.command_rate_hz(window_s=0.3) == 0.0
 
@@ -105,12 +108,14 @@ def test_a_lost_agent_is_replaced_by_a_plan_that_says_stop(running, heard, world
     os.kill(pid, number)
     assert eventually(lambda: heard.commands[-1][0] > when_s and not heard.commands[-1][1].any())
     times_s, speeds = after(heard, when_s)
-    slowing = np.abs(np.diff(speeds, axis=0)).max(axis=1) > 0.9 * LIMIT * PERIOD_S
+    slowing = np.abs(np.diff(speeds, axis=0)).max(axis=1) > BRAKES_M_S
     print(f"{number.name}: braking began after {1e3 * times_s[np.flatnonzero(slowing)[0]]:.0f} ms")
     if number == signal.SIGSTOP:
         os.kill(pid, signal.SIGCONT)
     else:
         assert eventually(lambda: running.graph.pids.get("agent_node", pid) != pid)
+        assert eventually(lambda: running.client.command_status.get("armed") == "false")
+        running.client.arm(timeout_s=PATIENCE_S)
     # The goal is latched on its topic: the new agent takes it up.
     assert eventually(lambda: running.client.command_status.get("state") == "FOLLOWING")
 
