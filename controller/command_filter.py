@@ -243,6 +243,7 @@ class CommandFilter:
         self._tool = Motion.at_rest(np.zeros(3))
         self._tracker = Tracker()
         self._lost_track = False
+        self._released = True
         self.motion = Motion.at_rest(np.zeros(limits.axes.axes))
 
     def begin(self, position: Vector) -> None:
@@ -259,6 +260,11 @@ class CommandFilter:
         self._lost_track = False
         if self._arm is not None:
             self._arm.hold_orientation(self.motion.position)
+
+    def release(self) -> None:
+        """Nothing is sent from now on: motion begins anew where the robot is when it is armed."""
+        if self.motion.rests:
+            self._released = True
 
     def tool_velocity(self) -> Vector | None:
         """Velocity ``(3,)`` m/s of the tool that the last command asks for; ``None`` for a base."""
@@ -321,10 +327,12 @@ class CommandFilter:
             return
         assert situation.position is not None
         reading = np.asarray(situation.position, np.float64)
-        idle = situation.estop or not situation.armed
-        if idle and self.motion.rests:
-            self.begin(reading)
-            return
+        if self._released:
+            if situation.armed and not situation.estop:
+                self._released = False
+            else:
+                self.begin(reading)
+                return
         taken_s = now_s - max(0.0, situation.position_age_s) - self._delay_s
         error = self._tracker.error(taken_s, reading)
         if error is None:

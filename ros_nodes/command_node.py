@@ -286,6 +286,7 @@ class CommandNode(Node):
         if armed or moved:
             self._owed = _ZEROS_AFTER
         if not self._owed:
+            self._filter.release()
             self._last_stamp_ns = 0  # the next motion has a stream of its own
             self._gripper_m = None
             return False
