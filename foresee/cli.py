@@ -131,9 +131,10 @@ def _options(kind: Any, prefix: str = "") -> list[str]:  # noqa: ANN401 - a data
     names = []
     for field in dataclasses.fields(kind):
         nested = field.default_factory
-        if isinstance(nested, type) and dataclasses.is_dataclass(nested):
+        made = None if nested is dataclasses.MISSING else nested()
+        if dataclasses.is_dataclass(made):
             inner = "" if field.name == "config" else f"{prefix}{field.name}."
-            names += _options(nested, inner)
+            names += _options(type(made), inner)
         else:
             names.append(f"{prefix}{field.name}")
     return names

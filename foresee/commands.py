@@ -6,10 +6,9 @@ Heavy packages (torch, PyBullet, rclpy) are imported by the command that needs t
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +21,8 @@ from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
 from foresee.export_command import Export
 from foresee.replay_commands import Replay
+from foresee.train_commands import Pretrain, Train
 from world_model.bundle import agent_settings
-from world_model.config import TrainConfig
 from world_model.runtime import FULL_PRECISION, Provider
 
 REACH = "foresee/Reach-v0"
@@ -44,13 +43,6 @@ def shipped_bundle(env: str) -> Path:
             "it with --bundle"
         )
     return path
-
-
-def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
-    """The data sets named; there must be one."""
-    if not data:
-        raise UsageError("no data set is given; name its folder with --data")
-    return data
 
 
 def _task(task: Path | None, agent: Path | None, bundle: Path) -> TaskConfig:
@@ -114,41 +106,6 @@ class Collect:
             f"{summary['frames']} frames in {summary['episodes']} episodes, "
             f"{summary['wall_s']:.0f} s ({summary['frames_per_s']:.0f} frames/s): {summary['out']}"
         )
-
-
-@dataclass
-class Train:
-    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it."""
-
-    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
-    """Data set folder; give --data again for each of several to mix, see --data-weights."""
-    out: Path
-    """Folder for checkpoints, metrics and TensorBoard curves."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
-    resume: bool = False
-    """Go on from the checkpoint in --out; give the other options as the run began with them."""
-    skip_bad: bool = False
-    """Leave out episodes that `foresee data check` calls damaged, and say how many."""
-    json: Path | None = None
-    """Write the summary here."""
-
-    def run(self) -> dict[str, Any]:
-        """Train."""
-        from world_model.train import train
-
-        result = train(
-            _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
-        )
-        return dataclasses.asdict(result) | {"out": str(result.out)}
-
-    def say(self, summary: dict[str, Any]) -> None:
-        """Print what came of it."""
-        print(
-            f"step {summary['step']} of {self.config.steps} in {summary['wall_s']:.0f} s, "
-            f"{summary['data_wait_share']:.1%} of it waiting for data: {summary['out']}"
-        )
-        for line in summary["warnings"]:
-            print(f"WARNING {line}")
 
 
 @dataclass
@@ -378,10 +335,11 @@ class Info:
         print("\n".join(lines_of(summary)))
 
 
-Command = Collect | Train | TrainCritic | Export | Run | Eval | Demo | Info | Replay
+Command = Collect | Train | Pretrain | TrainCritic | Export | Run | Eval | Demo | Info | Replay
 COMMANDS: dict[str, Callable[..., Any]] = {
     "collect": Collect,
     "train": Train,
+    "pretrain": Pretrain,
     "train-critic": TrainCritic,
     "export": Export,
     "run": Run,

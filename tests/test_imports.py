@@ -25,6 +25,7 @@ WITHOUT = {
     "world_model/bundle.py": {"torch", "onnx", "rclpy"},
     "world_model/runtime.py": {"torch", "onnx", "rclpy"},
     "world_model/config.py": {"torch", "onnx", "rclpy"},
+    "world_model/pretrain_config.py": {"torch", "onnx", "rclpy"},
 }
 # The one module of controller/ that may use them, and only inside its functions.
 KINEMATICS = ROOT / "controller" / "kinematics.py"

@@ -12,20 +12,41 @@ class TrainConfigError(ValueError):
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
-    """The image encoder: a convolutional patch stem, then residual stages."""
+class VitConfig:
+    """A vision transformer over patches of 8 px: the trunk that `foresee pretrain` trains."""
 
+    width: int = 96
+    """Width of a patch's token."""
+    depth: int = 3
+    """Transformer blocks."""
+    heads: int = 3
+    """Attention heads; they divide the width."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        for name in ("width", "depth", "heads"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(self.width % self.heads == 0, "width must be a multiple of heads", self.width)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The image encoder: a trunk, then a linear head that gives one latent token."""
+
+    kind: Literal["conv", "vit"] = "conv"
+    """The trunk: a convolutional patch stem with residual stages, or a vision transformer."""
     width: int = 16
-    """Channels of the first stage; each later stage doubles them."""
+    """conv: channels of the first stage; each later stage doubles them."""
+    vit: VitConfig = field(default_factory=VitConfig)
+    """vit: its size."""
     latent_dim: int = 16
     """D, the width of one latent token (one token for each camera)."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        _require(
-            self.width > 0 and self.width % 8 == 0, "width must be a multiple of 8", self.width
-        )
-        _require(self.latent_dim >= 2, "latent_dim must be at least 2", self.latent_dim)
+        require(self.kind in ("conv", "vit"), "kind must be 'conv' or 'vit'", self.kind)
+        require(self.width > 0 and self.width % 8 == 0, "width must be a multiple of 8", self.width)
+        require(self.latent_dim >= 2, "latent_dim must be at least 2", self.latent_dim)
 
 
 @dataclass(frozen=True)
@@ -41,9 +62,9 @@ class PredictorConfig:
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        _require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
-        _require(self.blocks >= 0, "blocks must not be negative", self.blocks)
-        _require(self.context >= 1, "context must be at least 1", self.context)
+        require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
+        require(self.blocks >= 0, "blocks must not be negative", self.blocks)
+        require(self.context >= 1, "context must be at least 1", self.context)
 
 
 @dataclass(frozen=True)
@@ -75,10 +96,10 @@ class LossConfig:
         for item in dataclasses.fields(self):
             if item.name.endswith("_weight"):
                 value = getattr(self, item.name)
-                _require(value >= 0, f"{item.name} must not be negative", value)
+                require(value >= 0, f"{item.name} must not be negative", value)
         for name in ("rollout_steps", "sigreg_projections"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        _require(
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(
             self.regularizer in ("sigreg", "vicreg"),
             "regularizer must be 'sigreg' or 'vicreg'",
             self.regularizer,
@@ -86,21 +107,13 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """Everything that decides a training run; it is stored in each checkpoint."""
+class RunConfig:
+    """What every training run has, whatever it learns."""
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    predictor: PredictorConfig = field(default_factory=PredictorConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    encoder_from: str = ""
-    """Folder of a run whose encoder is taken over; empty starts with a fresh one."""
-    freeze_encoder: bool = True
-    """Keep a taken-over encoder as it is and train a predictor alone (as V-JEPA 2-AC does): every
-    frame is encoded once, so that long rollouts and large batches cost little."""
     steps: int = 4000
     """Optimiser steps in all."""
     batch: int = 64
-    """Clips in a batch; a clip has ``context + rollout_steps`` frames."""
+    """Clips of successive frames in a batch."""
     learning_rate: float = 1e-3
     """Peak of the AdamW learning rate (linear warm-up, then cosine to zero)."""
     warmup_steps: int = 200
@@ -123,32 +136,59 @@ class TrainConfig:
     checkpoint_every: int = 250
     """Steps between checkpoints."""
     seed: int = 0
-    """Seed of the initial weights, the clips and the random projections."""
+    """Seed of the initial weights, the clips and whatever else is drawn."""
     threads: int = 0
     """CPU threads for torch; 0 takes one for each core."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        for name in ("steps", "batch", "validate_every", "checkpoint_every"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        for name in ("steps", "validate_every", "checkpoint_every"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         for name in ("learning_rate", "gradient_clip"):
-            _require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
+            require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
         for name in ("warmup_steps", "weight_decay", "shift_px", "seed", "threads"):
             value = getattr(self, name)
-            _require(value >= 0, f"{name} must not be negative", value)
-        _require(0 <= self.cache_gb < 1e9, "cache_gb must not be negative", self.cache_gb)
-        _require(
+            require(value >= 0, f"{name} must not be negative", value)
+        require(0 <= self.cache_gb < 1e9, "cache_gb must not be negative", self.cache_gb)
+        require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
+        require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
+
+    @property
+    def clip_length(self) -> int:
+        """Frames in one training clip."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class TrainConfig(RunConfig):
+    """Everything that decides the training of a world model; it is stored in each checkpoint.
+
+    A clip has ``context + rollout_steps`` frames.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    predictor: PredictorConfig = field(default_factory=PredictorConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    encoder_from: str = ""
+    """Folder of a run whose encoder is taken over, of `foresee train` or `foresee pretrain` (then
+    its trunk, and the head is trained); empty starts with a fresh one."""
+    freeze_encoder: bool = True
+    """Keep what was taken over as it is and train the rest alone (as V-JEPA 2-AC does): every
+    frame is encoded once, so that long rollouts and large batches cost little."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        super().__post_init__()
+        require(
             not (self.cache_gb and self.encoder_frozen),
             "cache_gb must be 0 with a frozen encoder, which encodes every frame at once "
             "(or add --no-freeze-encoder)",
             self.cache_gb,
         )
-        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
-        _require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
 
     @property
     def encoder_frozen(self) -> bool:
-        """Whether only the predictor is trained."""
+        """Whether what was taken over is not trained."""
         return bool(self.encoder_from) and self.freeze_encoder
 
     @property
@@ -187,28 +227,31 @@ class CriticConfig:
     def __post_init__(self) -> None:
         """Check the limits."""
         for name in ("steps", "max_distance_steps"):
-            _require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
-        _require(self.batch >= 2, "batch must be at least 2", self.batch)
-        _require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
-        _require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
-        _require(0 < self.expectile < 1, "expectile must lie between 0 and 1", self.expectile)
-        _require(0 <= self.negatives < 1, "negatives must lie in [0, 1)", self.negatives)
-        _require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(self.batch >= 2, "batch must be at least 2", self.batch)
+        require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
+        require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
+        require(0 < self.expectile < 1, "expectile must lie between 0 and 1", self.expectile)
+        require(0 <= self.negatives < 1, "negatives must lie in [0, 1)", self.negatives)
+        require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
         for name in ("seed", "threads"):
             value = getattr(self, name)
-            _require(value >= 0, f"{name} must not be negative", value)
+            require(value >= 0, f"{name} must not be negative", value)
 
 
 def train_config_from_dict(values: dict[str, Any]) -> TrainConfig:
     """Rebuild a `TrainConfig` from `dataclasses.asdict` of one."""
     parts = dict(values)
-    parts["encoder"] = EncoderConfig(**parts["encoder"])
+    encoder = dict(parts["encoder"])
+    encoder["vit"] = VitConfig(**encoder.get("vit", {}))  # runs of before had none
+    parts["encoder"] = EncoderConfig(**encoder)
     parts["predictor"] = PredictorConfig(**parts["predictor"])
     parts["loss"] = LossConfig(**parts["loss"])
     parts["data_weights"] = tuple(parts.get("data_weights", ()))
     return TrainConfig(**parts)
 
 
-def _require(condition: bool, rule: str, value: object) -> None:
+def require(condition: bool, rule: str, value: object) -> None:
+    """Raise `TrainConfigError` with the rule unless the condition holds."""
     if not condition:
         raise TrainConfigError(f"{rule}, got {value!r}")

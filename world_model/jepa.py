@@ -37,13 +37,15 @@ class Normalization:
 class Clips:
     """A training batch as tensors: images ``(B, T, H, W, 3)`` uint8, proprio and actions in SI.
 
-    With a frozen encoder it carries ``latents (B, T, N, D)`` in place of images.
+    What is frozen has seen the frames already: with a frozen encoder it carries ``latents
+    (B, T, N, D)`` in place of images, with a frozen trunk ``features (B, T, F)``.
     """
 
     images: Mapping[str, Tensor]
     proprio: Tensor
     actions: Tensor
     latents: Tensor | None = None
+    features: Tensor | None = None
 
 
 class Jepa(nn.Module):
@@ -150,11 +152,14 @@ class Jepa(nn.Module):
         context, horizon = self.config.predictor.context, loss.rollout_steps
         length = context + horizon
         batch = clips.proprio.shape[0]
-        if clips.latents is None:
+        if clips.latents is not None:
+            latents = clips.latents[:, :length]
+        elif clips.features is not None:
+            features = clips.features[:, :length].flatten(0, 1).to(torch.float32)
+            latents = self.encoder.heads(features).unflatten(0, (batch, length))
+        else:
             frames = {n: images[:, :length].flatten(0, 1) for n, images in clips.images.items()}
             latents = self.encode(frames).unflatten(0, (batch, length))
-        else:
-            latents = clips.latents[:, :length]
         proprio = self.standardize_proprio(clips.proprio[:, :length])
         actions = self.standardize_actions(clips.actions[:, : length - 1])
         predicted, readings = self.rollout(latents[:, :context], proprio[:, :context], actions)

@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from world_model.data.cache import Cache
+from world_model.encoder import unit_scale
 from world_model.jepa import Jepa
 from world_model.latents import encode_rows
+from world_model.vit import VitTrunk
 
 Floats = NDArray[np.float64]
 HORIZON = 8  # rollout steps judged
@@ -52,10 +54,12 @@ def linear_probe(
         ``(M,)``; NaN where the target does not vary.
     """
     mean_x, mean_y = train_x.mean(0), train_y.mean(0)
-    x = train_x - mean_x
-    gram = x.T @ x
-    gram += np.eye(len(gram)) * (ridge * np.trace(gram) / len(gram) + 1e-9)
-    weights = np.linalg.solve(gram, x.T @ (train_y - mean_y))
+    x, y = train_x - mean_x, train_y - mean_y
+    penalty = ridge * (x**2).sum() / x.shape[1] + 1e-9
+    if x.shape[1] <= len(x):
+        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
+    else:  # the same by the smaller system
+        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), y)
     residual = ((test_x - mean_x) @ weights + mean_y - test_y) ** 2
     total = ((test_y - test_y.mean(0)) ** 2).sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -91,23 +95,53 @@ def validate(
     was_training = model.training
     model.eval()
     rng = np.random.default_rng(seed)
-    fit_x, fit_y, names = _latents_and_targets(model, cache, fit_episodes, frames, rng)
-    test_x, test_y, _ = _latents_and_targets(model, cache, held_out, frames, rng)
+    fit_rows = _some_frames(cache, fit_episodes, frames, rng)
+    test_rows = _some_frames(cache, held_out, frames, rng)
+    fit_x, test_x = (_encode_frames(model, cache, rows) for rows in (fit_rows, test_rows))
     std = test_x.std(0)
-    r2 = linear_probe(fit_x, fit_y, test_x, test_y)
     report: dict[str, Any] = {
         "std_min": float(std.min()),
         "std_mean": float(std.mean()),
         "effective_rank": effective_rank(test_x),
-        "probe_r2": {
-            name: round(float(value), 4)
-            for name, value in zip(names, r2, strict=True)
-            if np.isfinite(value)
-        },
+        "probe_r2": _probe(cache, fit_x, fit_rows, test_x, test_rows),
     }
     report.update(_rollout_error(model, cache, held_out, max(frames // 4, 1), horizon, rng))
     model.train(was_training)
     return report
+
+
+@torch.no_grad()
+def probe_trunk(
+    trunk: VitTrunk,
+    cache: Cache,
+    fit_episodes: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    rng: np.random.Generator,
+    frames: int = 1000,
+) -> dict[str, Any]:
+    """Judge the tokens of single frames, of all cameras beside each other.
+
+    Args:
+        trunk: in evaluation mode.
+        cache: the data.
+        fit_episodes: episodes the probes are fitted on.
+        held_out: episodes everything is judged on.
+        rng: choice of frames.
+        frames: at most this many for each probe set.
+
+    Returns:
+        ``std_mean``: std of each number of each token from frame to frame, mean over all;
+        ``effective_rank`` of the mean token; ``probe_r2`` of all tokens and ``probe_r2_mean`` of
+        the mean token (name to R²).
+    """
+    rows = [_some_frames(cache, part, frames, rng) for part in (fit_episodes, held_out)]
+    (fit_all, fit_mean), (test_all, test_mean) = (_tokens(trunk, cache, some) for some in rows)
+    return {
+        "std_mean": float(test_all.std(0).mean()),
+        "effective_rank": effective_rank(test_mean),
+        "probe_r2": _probe(cache, fit_all, rows[0], test_all, rows[1]),
+        "probe_r2_mean": _probe(cache, fit_mean, rows[0], test_mean, rows[1]),
+    }
 
 
 def alarms(report: dict[str, Any], latent_width: int) -> list[str]:
@@ -143,17 +177,40 @@ def _encode_frames(model: Jepa, cache: Cache, indices: NDArray[np.int64]) -> Flo
     return np.concatenate(chunks)
 
 
-def _latents_and_targets(
-    model: Jepa, cache: Cache, episodes: NDArray[np.int64], frames: int, rng: np.random.Generator
-) -> tuple[Floats, Floats, list[str]]:
-    """Latents, and beside them the true values that a probe should find."""
+def _tokens(trunk: VitTrunk, cache: Cache, indices: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """All tokens of frames ``(B, K*W)`` and their mean token ``(B, W)``, cameras side by side."""
+    flat, mean = [], []
+    for part in np.array_split(indices, max(len(indices) // 256, 1)):
+        frames = [torch.from_numpy(cache.images[name][part]) for name in cache.spec.cameras]
+        tokens = [trunk(unit_scale(images.permute(0, 3, 1, 2))) for images in frames]
+        flat.append(torch.cat([one.flatten(1) for one in tokens], 1).double().numpy())
+        mean.append(torch.cat([one.mean(1) for one in tokens], 1).double().numpy())
+    return np.concatenate(flat), np.concatenate(mean)
+
+
+def _some_frames(
+    cache: Cache, episodes: NDArray[np.int64], frames: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     starts = cache.clip_starts(1, episodes)
-    indices = np.sort(rng.choice(starts, min(frames, len(starts)), replace=False))
-    targets = np.concatenate(
-        [np.asarray(cache.proprio[indices]), np.asarray(cache.evaluation[indices])], axis=1
+    return np.sort(rng.choice(starts, min(frames, len(starts)), replace=False))
+
+
+def _probe(
+    cache: Cache,
+    fit_x: Floats,
+    fit_rows: NDArray[np.int64],
+    test_x: Floats,
+    test_rows: NDArray[np.int64],
+) -> dict[str, float]:
+    """R² of what a probe should find, readings and true values, by name."""
+    fit_y, test_y = (
+        np.concatenate([cache.proprio[rows], cache.evaluation[rows]], axis=1).astype(np.float64)
+        for rows in (fit_rows, test_rows)
     )
     names = [*cache.spec.proprio_names, *cache.spec.evaluation_names]
-    return _encode_frames(model, cache, indices), targets.astype(np.float64), names
+    r2 = linear_probe(fit_x, fit_y, test_x, test_y)
+    found = zip(names, r2, strict=True)
+    return {name: round(float(value), 4) for name, value in found if np.isfinite(value)}
 
 
 def _rollout_error(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from world_model.config import TrainConfig
+import numpy as np
+from numpy.typing import NDArray
+
+from world_model.config import RunConfig
+from world_model.data.clips import Clips
 from world_model.data.mixture import Mixture, open_mixture
 from world_model.data.stream import Bound
 
 
 def open_training_data(
     dataset: Path | Sequence[Path],
-    config: TrainConfig,
+    config: RunConfig,
     progress: bool = True,
     skip_bad: bool = False,
 ) -> Mixture:
@@ -33,3 +39,58 @@ def open_training_data(
     return open_mixture(
         dataset, config.data_weights, config.held_out, config.seed, progress, skip_bad, bound
     )
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a training step learns from.
+
+    Attributes:
+        starts: ``(B,)`` first frame of each clip.
+        clips: the clips.
+        rng: for whatever else the step draws.
+    """
+
+    starts: NDArray[np.int64]
+    clips: Clips
+    rng: np.random.Generator
+
+
+def draw(
+    mixture: Mixture,
+    starts: Sequence[NDArray[np.int64]],
+    config: RunConfig,
+    step: int,
+    with_images: bool = True,
+) -> Drawn:
+    """The clips of one step: a function of (seed, step) alone, so that a resumed run repeats it.
+
+    Of a stream, they are from the shards of the step instead of from all ``starts``.
+
+    Args:
+        mixture: the data.
+        starts: of `Mixture.clip_starts`.
+        config: settings of the run.
+        step: from 0.
+        with_images: else the clips have readings and actions alone.
+    """
+    if mixture.stream is not None:
+        starts = (mixture.stream.clip_starts(step),)
+    rng = np.random.default_rng((config.seed, step))
+    chosen = mixture.draw(starts, config.batch, rng)
+    cache = mixture.cache if with_images else dataclasses.replace(mixture.cache, images={})
+    clips = cache.clips(chosen, config.clip_length)
+    images = {name: _shift(values, config.shift_px, rng) for name, values in clips.images.items()}
+    return Drawn(chosen, dataclasses.replace(clips, images=images), rng)
+
+
+def _shift(images: NDArray[np.uint8], pixels: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Move each clip ``(B, T, H, W, 3)`` by up to ``pixels``, edges repeated."""
+    if pixels == 0:
+        return images
+    padded = np.pad(images, ((0, 0), (0, 0), (pixels,) * 2, (pixels,) * 2, (0, 0)), mode="edge")
+    height, width = images.shape[2:4]
+    moved = np.empty_like(images)
+    for row, (y, x) in enumerate(rng.integers(0, 2 * pixels + 1, (len(images), 2))):
+        moved[row] = padded[row, :, y : y + height, x : x + width]
+    return moved

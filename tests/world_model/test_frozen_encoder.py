@@ -10,7 +10,7 @@ import pytest
 import torch
 from dots import SMALL
 
-import world_model.train as training
+import world_model.loop as loop
 from world_model.checkpoint import load_checkpoint
 from world_model.config import EncoderConfig, LossConfig, PredictorConfig, TrainConfigError
 from world_model.train import read_losses, train
@@ -40,14 +40,14 @@ def test_a_resumed_run_on_a_frozen_encoder_repeats_its_losses(
 ) -> None:
     config = dataclasses.replace(FROZEN, encoder_from=str(trained), steps=40)
     train(dots, tmp_path / "whole", config, progress=False)
-    append = training._append_losses
+    append = loop._append_losses
 
     def append_and_interrupt(out: Path, step: int, losses: dict[str, float]) -> None:
         append(out, step, losses)
         if step == 25:
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(training, "_append_losses", append_and_interrupt)
+    monkeypatch.setattr(loop, "_append_losses", append_and_interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert not train(dots, tmp_path / "cut", config, progress=False).finished

@@ -88,7 +88,7 @@ def test_training_on_a_mixture_resumes_exactly(dots: Path, other: Path, tmp_path
     assert checkpoint["data"]["frames"] == 32 * 40
     again = tmp_path / "again"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("world_model.train.HeldInterrupt", _AfterTen)
+        patch.setattr("world_model.loop.HeldInterrupt", _AfterTen)
         assert train([dots, other], again, config, progress=False).step == 10
     assert train([dots, other], again, config, resume=True, progress=False).finished
     assert read_losses(again) == read_losses(tmp_path / "whole")

@@ -58,6 +58,10 @@ class Mixture:
         """
         return tuple(self.cache.clip_starts(length, part) for part in self.parts)
 
+    def episodes_seen(self, step: int) -> NDArray[np.int64]:
+        """Training episodes that can be read after ``step`` steps; a stream has some of them."""
+        return self.fit if self.stream is None else self.stream.episodes(step - 1)
+
     def draw(
         self, starts: Sequence[NDArray[np.int64]], count: int, rng: np.random.Generator
     ) -> NDArray[np.int64]:

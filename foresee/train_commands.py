@@ -1,0 +1,97 @@
+"""`foresee train` and `foresee pretrain`: learn from data sets."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from foresee.errors import UsageError
+from world_model.config import RunConfig, TrainConfig
+from world_model.pretrain_config import PretrainConfig
+
+
+@dataclass
+class Train:
+    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it."""
+
+    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+    """Data set folder; give --data again for each of several to mix, see --data-weights."""
+    out: Path
+    """Folder for checkpoints, metrics and TensorBoard curves."""
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    resume: bool = False
+    """Go on from the checkpoint in --out; give the other options as the run began with them."""
+    skip_bad: bool = False
+    """Leave out episodes that `foresee data check` calls damaged, and say how many."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Train."""
+        from world_model.train import train
+
+        result = train(
+            _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
+        )
+        return dataclasses.asdict(result) | {"out": str(result.out)}
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        _say(summary, self.config)
+
+
+@dataclass
+class Pretrain:
+    """Learn to see from camera streams, without actions; foresee train --encoder-from goes on.
+
+    A vision transformer predicts what is hidden of a clip (V-JEPA) or, with --frames 1, of a frame
+    (I-JEPA). Readings, where there are any, only judge it. Ctrl-C keeps a checkpoint; --resume goes
+    on from it.
+    """
+
+    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+    """Data set folder; give --data again for each of several to mix, see --data-weights."""
+    out: Path
+    """Folder for checkpoints, metrics and TensorBoard curves."""
+    config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(
+        default_factory=PretrainConfig
+    )
+    resume: bool = False
+    """Go on from the checkpoint in --out; give the other options as the run began with them."""
+    skip_bad: bool = False
+    """Leave out episodes that `foresee data check` calls damaged, and say how many."""
+    json: Path | None = None
+    """Write the summary here."""
+
+    def run(self) -> dict[str, Any]:
+        """Pretrain."""
+        from world_model.pretrain import pretrain
+
+        result = pretrain(
+            _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
+        )
+        return dataclasses.asdict(result) | {"out": str(result.out)}
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        _say(summary, self.config)
+
+
+def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
+    """The data sets named; there must be one."""
+    if not data:
+        raise UsageError("no data set is given; name its folder with --data")
+    return data
+
+
+def _say(summary: dict[str, Any], config: RunConfig) -> None:
+    print(
+        f"step {summary['step']} of {config.steps} in {summary['wall_s']:.0f} s, "
+        f"{summary['data_wait_share']:.1%} of it waiting for data: {summary['out']}"
+    )
+    for line in summary["warnings"]:
+        print(f"WARNING {line}")
