@@ -71,7 +71,6 @@ class VitTrunk(nn.Module):
         self.embed = nn.Conv3d(3, config.width, cell, stride=cell)
         # As a linear layer over the patch (ViT): what is seen then counts as much as where it is.
         nn.init.xavier_uniform_(self.embed.weight.view(config.width, -1))
-        nn.init.constant_(self.embed.bias, 0.0)
         self.transformer = Transformer(config)
 
     def forward(self, frames: Tensor) -> Tensor:

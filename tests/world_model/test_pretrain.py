@@ -42,34 +42,24 @@ TINY = PretrainConfig(
 ON_VIT = dataclasses.replace(SMALL, encoder=EncoderConfig(kind="vit", latent_dim=16, vit=VIT))
 
 
-def waves(seed: int, length: int = 40) -> Episode:
-    """Stripes of red that drift sideways and of green that drift up: every part tells the whole."""
-    rng = np.random.default_rng(seed)
-    phases = rng.uniform(0, 1, 2) + np.cumsum(rng.normal(0, 0.08, (length, 2)), 0)
-    grid = np.arange(SIZE) / SIZE
-    images = np.full((length, SIZE, SIZE, 3), 60, np.uint8)
-    images[..., 0] = (128 + 100 * np.sin(2 * np.pi * (grid + phases[:, :1])))[:, None, :]
-    images[..., 1] = (128 + 100 * np.sin(2 * np.pi * (grid + phases[:, 1:])))[:, :, None]
-    nothing = np.zeros((length, 0), np.float32)
-    stamps_ns = np.arange(length) * 100_000_000
-    return Episode({"wall": images}, nothing, nothing, nothing, "waves", stamps_ns)
-
-
 @pytest.fixture(scope="module")
 def streams(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Waves, filmed: no actions, no readings, nothing to judge by."""
-    spec = DatasetSpec(
-        fps=10.0,
-        cameras={"wall": (SIZE, SIZE)},
-        proprio_names=(),
-        action_names=(),
-        action_low=(),
-        action_high=(),
-    )
+    """Stripes of red that drift sideways and of green that drift up: every part tells the whole.
+
+    No actions, no readings, nothing to judge by.
+    """
     path = tmp_path_factory.mktemp("streams") / "set"
+    spec = DatasetSpec(10.0, {"wall": (SIZE, SIZE)}, (), (), (), ())
+    nothing, stamps_ns = np.zeros((40, 0), np.float32), np.arange(40) * 100_000_000
+    grid = np.arange(SIZE) / SIZE
     with DatasetWriter(path, spec) as writer:
         for seed in range(24):
-            writer.add(waves(seed))
+            rng = np.random.default_rng(seed)
+            phases = rng.uniform(0, 1, 2) + np.cumsum(rng.normal(0, 0.08, (40, 2)), 0)
+            waves = 128 + 100 * np.sin(2 * np.pi * (grid + phases[..., None]))  # (T, 2, SIZE)
+            images = np.full((40, SIZE, SIZE, 3), 60, np.uint8)
+            images[..., 0], images[..., 1] = waves[:, 0, None, :], waves[:, 1, :, None]
+            writer.add(Episode({"wall": images}, nothing, nothing, nothing, "waves", stamps_ns))
     return path
 
 
