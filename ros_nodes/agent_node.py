@@ -3,8 +3,9 @@
 Two threads: the executor's fills latest-value buffers, the planning one waits for a new frame and
 runs `controller.agent.Agent` on it, inside calls that release the interpreter.
 
-Subscribes: per camera of the bundle ``<camera>/image_raw`` and the latched ``<camera>/goal_image``;
-``joint_states``, ``tool_pose``; ``servo_node/delta_twist_cmds`` for what was really applied;
+Subscribes: per camera of the bundle ``<camera>/image_raw``, ``<camera>/image_raw/compressed`` and
+the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``; for what was really applied
+``servo_node/delta_twist_cmds`` or, where joints are commanded, ``command_node/applied``;
 ``task`` (String, latched): a task file to change to while it runs.
 Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
 ``~/process`` (String, latched: who this is, for `command_node` to watch), ``/diagnostics`` (1 Hz).
@@ -25,13 +26,14 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.subscription import Subscription
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from controller.memory import AppliedCommand
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
+from ros_nodes.command_interfaces import APPLIED_TOPIC, TWIST_TOPIC
 from ros_nodes.convert import (
     action_axes,
     diagnostics,
@@ -162,8 +164,9 @@ class AgentNode(LifecycleNode):
             self.create_subscription(String, "task", self._on_task, qos.LATCHED),
             self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR),
             self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
-            self.create_subscription(
-                TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
+            *(
+                self.create_subscription(TwistStamped, topic, self._on_command, qos.COMMAND_LOG)
+                for topic in (TWIST_TOPIC, APPLIED_TOPIC)
             ),
         ]
         for camera in self._loaded.model.spec.cameras:
@@ -174,7 +177,7 @@ class AgentNode(LifecycleNode):
                 except ValueError as error:
                     self._warn(f"goal image of {camera!r} dropped: {error}")
 
-            def on_frame(message: Image, camera: str = camera) -> None:
+            def on_frame(message: Image | CompressedImage, camera: str = camera) -> None:
                 try:
                     self._latest.put_frame(camera, message)
                 except ValueError as error:
@@ -183,6 +186,9 @@ class AgentNode(LifecycleNode):
             self._subscribed += [
                 self.create_subscription(Image, f"{camera}/goal_image", on_goal, qos.LATCHED),
                 self.create_subscription(Image, f"{camera}/image_raw", on_frame, qos.SENSOR),
+                self.create_subscription(
+                    CompressedImage, f"{camera}/image_raw/compressed", on_frame, qos.SENSOR
+                ),
             ]
 
     def _end_planning(self) -> None:

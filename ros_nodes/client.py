@@ -81,7 +81,7 @@ class GraphClient:
     Use it as a context manager, inside that of the graph.
     """
 
-    def __init__(self, domain_id: int, camera: str = "scene") -> None:
+    def __init__(self, domain_id: int, camera: str = "scene", namespace: str = "") -> None:
         """Join a graph that `ros_nodes.graph` started on this machine.
 
         This sets ROS and Fast DDS variables in ``os.environ``: they must be those of the graph.
@@ -89,11 +89,17 @@ class GraphClient:
         Args:
             domain_id: `Graph.domain_id`.
             camera: whose frames to keep and whose goal images to send.
+            namespace: of the robot, where there are several.
         """
         os.environ.update(transport_environment(domain_id))
         self._context = Context()
         rclpy.init(args=[], context=self._context, domain_id=domain_id)
-        self._node = Node("graph_client", context=self._context, start_parameter_services=False)
+        self._node = Node(
+            "graph_client",
+            context=self._context,
+            namespace=namespace,
+            start_parameter_services=False,
+        )
         self._arrived = threading.Condition()
         self._truth: dict[str, float] | None = None
         self._truth_s = float("-inf")

@@ -20,7 +20,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from controller.types import NS_PER_S
 from controller.viability import Motion
 from ros_nodes import qos
-from ros_nodes.convert import ns_to_stamp, velocity_to_twist
+from ros_nodes.convert import ns_to_stamp, twist_to_velocity, velocity_to_twist
 from ros_nodes.params import CommandParameters, ParameterError
 
 TWIST_TOPIC = "servo_node/delta_twist_cmds"
@@ -55,6 +55,17 @@ def topic(given: CommandParameters) -> str:
     return f"{_SHADOW}/{name}" if given.shadow else name
 
 
+def message_class(given: CommandParameters) -> type:
+    """What the robot's commands are sent as."""
+    kinds = {"twist_stamped": TwistStamped, "twist": Twist, "joint_trajectory": JointTrajectory}
+    return kinds.get(given.interface, Float64MultiArray)
+
+
+def positions_are_sent(given: CommandParameters) -> bool:
+    """Whether a command says where the joints are to be, not how fast they are to move."""
+    return given.interface in ("joint_position", "joint_trajectory")
+
+
 class CommandOutput:
     """The publishers of one robot. The ticking thread's alone."""
 
@@ -65,13 +76,8 @@ class CommandOutput:
             ParameterError: a joint interface without a controller.
         """
         self._given = given
-        kind = {
-            "twist_stamped": TwistStamped,
-            "twist": Twist,
-            "joint_trajectory": JointTrajectory,
-        }.get(given.interface, Float64MultiArray)
         self.topic = topic(given)
-        self._commands = node.create_publisher(kind, self.topic, qos.COMMAND_LOG)
+        self._commands = node.create_publisher(message_class(given), self.topic, qos.COMMAND_LOG)
         self._gripper = None
         if given.gripper:
             name = f"{given.gripper}/commands"
@@ -130,6 +136,17 @@ def command_message(given: CommandParameters, motion: Motion, stamp_ns: int) -> 
     if given.interface == "joint_position":
         return Float64MultiArray(data=motion.position.tolist())
     return _trajectory(given.joint_names, motion, round(NS_PER_S / given.rate_hz))
+
+
+def message_values(given: CommandParameters, message: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    """What `command_message` put into a message: positions or velocities ``(N,)``."""
+    if given.interface == "twist_stamped":
+        return twist_to_velocity(message)
+    if given.interface == "twist":
+        return np.array([message.linear.x, message.linear.y, message.angular.z])
+    if given.interface == "joint_trajectory":
+        return np.array(message.points[0].positions if message.points else ())
+    return np.array(message.data)
 
 
 def _trajectory(names: Sequence[str], motion: Motion, ahead_ns: int) -> JointTrajectory:

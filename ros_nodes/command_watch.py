@@ -1,9 +1,8 @@
-"""What the supervisor does when one of those who move the robot is lost.
+"""What the supervisor does when `command_node`, which moves the robot, is lost.
 
 ros2_control's forward_command_controller holds its last command for ever. So somebody else has to
 end the motion when `command_node` is dead: from the last command that was heard, within the limits,
-and then an e-stop that only a person clears. When the agent is lost, its place is taken by a plan
-that says stop, and `command_node` brakes.
+and then an e-stop that only a person clears. (That the agent is lost, `command_node` sees itself.)
 """
 
 from __future__ import annotations
@@ -15,35 +14,39 @@ from typing import NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from geometry_msgs.msg import TwistStamped
-from numpy.typing import NDArray
 from rclpy.node import Node
 from std_msgs.msg import Bool
-from trajectory_msgs.msg import JointTrajectory
 
 from controller.braking import AxisLimits, brake
+from controller.viability import Motion
 from ros_nodes import qos
-from ros_nodes.convert import diagnostic_values, twist_to_velocity, velocity_to_twist
+from ros_nodes.command_interfaces import (
+    command_message,
+    message_class,
+    message_values,
+    positions_are_sent,
+    topic,
+)
+from ros_nodes.convert import diagnostic_values
 from ros_nodes.params import CommandParameters
+from ros_nodes.robot_model import is_joint_interface
 
 _LOOK_EVERY_S = 0.01
 _IN_FLIGHT_S = 0.003  # what a lost node sent last is here by then
 _RECENT_S = 0.5  # commands this young mean that the robot was being commanded
-_STOP_PLANS = 5
 
 
 class _Heard(NamedTuple):
-    """The last command: velocity and acceleration ``(N,)`` and its `time.monotonic`."""
+    """The last command, and its `time.monotonic`."""
 
-    velocity: NDArray[np.float64]
-    acceleration: NDArray[np.float64]
+    motion: Motion
     arrived_s: float
 
 
 class CommandWatch:
     """Hears every command and can take over from `command_node`.
 
-    Callbacks run on the executor's thread; `command_lost` and `agent_lost` on whichever notices.
+    Callbacks run on the executor's thread, `command_lost` on whichever notices.
     """
 
     def __init__(
@@ -56,7 +59,8 @@ class CommandWatch:
         """Subscribe to commands and to what `command_node` says.
 
         Args:
-            node: the supervisor.
+            node: to hear and speak with, on an executor of its own: what waits behind other
+                callbacks would look like silence.
             command: parameters of the `command_node` that is watched.
             silence_s: a robot that was last told to move and then nothing for this long has lost
                 its `command_node`, whatever the kernel says of the process.
@@ -67,28 +71,18 @@ class CommandWatch:
         self._silence_s = silence_s
         self._kill = kill
         self._dt_s = 1.0 / command.rate_hz
-        self._limits = AxisLimits(
-            velocity=np.array(command.speed_m_s),
-            acceleration=np.array(command.acceleration_m_s2),
-            jerk=np.array(command.jerk_m_s3),
-        )
+        self._limits = _limits(command)
         self._heard: _Heard | None = None
-        self._plan: JointTrajectory | None = None
         self._armed = False
         self._owed = False  # an e-stop that command_node has not confirmed
         self._braking = threading.Lock()
         self._ending = threading.Event()
         self.stops = 0
-        self._commands = node.create_publisher(
-            TwistStamped, "servo_node/delta_twist_cmds", qos.COMMAND_LOG
-        )
-        self._plans = node.create_publisher(JointTrajectory, "plan", qos.COMMAND)
+        kind, name = message_class(command), topic(command)
+        self._commands = node.create_publisher(kind, name, qos.COMMAND_LOG)
         self._estops = node.create_publisher(Bool, "estop", qos.STATE)
-        node.create_subscription(
-            TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND_LOG
-        )
+        node.create_subscription(kind, name, self._on_command, qos.COMMAND_LOG)
         node.create_subscription(DiagnosticArray, "command_node/status", self._on_status, qos.STATE)
-        node.create_subscription(JointTrajectory, "plan", self._on_plan, qos.COMMAND)
         self._thread = threading.Thread(target=self._listen, name="silence", daemon=True)
 
     def start(self) -> None:
@@ -116,56 +110,53 @@ class CommandWatch:
         with self._braking:
             if heard is not None and recent:
                 self._brake(noticed_s)
+            self._heard = None
             self._owed = True
             self._estops.publish(Bool(data=True))
         self._node.get_logger().error(
             "command_node was lost while it commanded: the robot was stopped, the e-stop is latched"
         )
 
-    def agent_lost(self) -> None:
-        """Send the plan that says stop in the place of an agent that cannot."""
-        if self._ending.is_set():
-            return
-        last = self._plan
-        if last is None:
-            return
-        message = JointTrajectory(header=last.header, joint_names=last.joint_names)
-        for _ in range(_STOP_PLANS):  # one that the agent sent just before may come after the first
-            message.header.stamp = self._node.get_clock().now().to_msg()
-            self._plans.publish(message)
-            time.sleep(self._dt_s)
-
     def _brake(self, noticed_s: float) -> None:
         time.sleep(_IN_FLIGHT_S)
         heard = self._heard
         assert heard is not None
-        velocity, acceleration = heard.velocity, heard.acceleration
+        motion = heard.motion
         next_s = max(noticed_s, heard.arrived_s + self._dt_s)
         while True:
             time.sleep(max(0.0, next_s - time.monotonic()))
-            velocity, acceleration = brake(velocity, acceleration, self._limits, self._dt_s)
+            velocity, acceleration = brake(
+                motion.velocity, motion.acceleration, self._limits, self._dt_s
+            )
+            position = motion.position + velocity * self._dt_s
+            motion = Motion(position, velocity, acceleration)
             stamp_ns = self._node.get_clock().now().nanoseconds
-            self._commands.publish(velocity_to_twist(velocity, stamp_ns, self._given.base_frame))
-            if not velocity.any():
+            self._commands.publish(command_message(self._given, motion, stamp_ns))
+            if motion.rests:
                 return
             next_s += self._dt_s
 
     # Executor thread
 
-    def _on_command(self, message: TwistStamped) -> None:
+    def _on_command(self, message: object) -> None:
         if self._braking.locked():
             return  # it is our own
-        velocity = twist_to_velocity(message)
-        if not np.isfinite(velocity).all():
+        values = message_values(self._given, message)
+        if values.shape != (self._limits.axes,) or not np.isfinite(values).all():
             return
         now_s, before = time.monotonic(), self._heard
-        acceleration = np.zeros_like(velocity)
+        last = Motion.at_rest(np.zeros_like(values))
         if before is not None and now_s - before.arrived_s < _RECENT_S:
-            acceleration = (velocity - before.velocity) / self._dt_s
-        self._heard = _Heard(velocity, acceleration, now_s)
-
-    def _on_plan(self, message: JointTrajectory) -> None:
-        self._plan = message
+            last = before.motion
+        elif positions_are_sent(self._given):
+            last = Motion.at_rest(values)
+        # A command is one tick on from the one before, whenever it arrives.
+        velocity = values
+        if positions_are_sent(self._given):
+            velocity = (values - last.position) / self._dt_s
+        position = values if positions_are_sent(self._given) else np.zeros_like(values)
+        acceleration = (velocity - last.velocity) / self._dt_s
+        self._heard = _Heard(Motion(position, velocity, acceleration), now_s)
 
     def _on_status(self, message: DiagnosticArray) -> None:
         values = diagnostic_values(message)
@@ -188,10 +179,23 @@ class CommandWatch:
             on_time = on_time + 1 if now_s - looked_s < 2.0 * _LOOK_EVERY_S else 0
             looked_s = now_s
             heard = self._heard
-            if heard is None or not heard.velocity.any() or self._braking.locked():
+            if heard is None or heard.motion.rests or self._braking.locked():
                 continue
             silent_s = now_s - heard.arrived_s
             if on_time > 1 and self._silence_s < silent_s < _RECENT_S:
                 self._node.get_logger().error(f"no command for {1e3 * silent_s:.0f} ms in motion")
                 self._kill()
                 time.sleep(_RECENT_S)
+
+
+def _limits(given: CommandParameters) -> AxisLimits:
+    """Of the axes that the robot's commands are of."""
+    if is_joint_interface(given):
+        return AxisLimits(
+            np.array(given.joint_speed_rad_s),
+            np.array(given.joint_acceleration_rad_s2),
+            np.array(given.joint_jerk_rad_s3),
+        )
+    return AxisLimits(
+        np.array(given.speed_m_s), np.array(given.acceleration_m_s2), np.array(given.jerk_m_s3)
+    )

@@ -14,7 +14,7 @@ from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -54,6 +54,20 @@ def array_to_image(pixels: NDArray[np.uint8], stamp_ns: int, frame_id: str) -> I
     data.frombytes(pixels.tobytes())
     message.data = data
     return message
+
+
+def decode_image(message: Image | CompressedImage) -> NDArray[np.uint8]:
+    """Pixels of an image, compressed or not, ``(H, W, 3)`` uint8 RGB.
+
+    Raises:
+        ValueError: it does not hold what it says, or is damaged.
+    """
+    if isinstance(message, Image):
+        return image_to_array(message)
+    # Needs Pillow, of the `data` extra; a robot whose cameras send plain images does without.
+    from world_model.data.images import decode_still
+
+    return decode_still(bytes(message.data))
 
 
 def camera_info(matrix: NDArray[np.float64], image: Image) -> CameraInfo:

@@ -260,7 +260,8 @@ class FakeRobotNode(Node):
         from PIL import Image as Picture
 
         content = io.BytesIO()
-        Picture.fromarray(pixels).save(content, "JPEG", quality=_JPEG_QUALITY)
+        # Colours at full resolution: at 64 px half of it would be half of what there is to see.
+        Picture.fromarray(pixels).save(content, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
         # What image_transport writes there.
         message = CompressedImage(header=image.header, format="rgb8; jpeg compressed bgr8")
         message.data = content.getvalue()

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
-from ros_nodes.convert import image_to_array, stamp_to_ns
+from ros_nodes.convert import decode_image, image_to_array, stamp_to_ns
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class LatestImages:
         self._new_goal = False
         self._closed = False
 
-    def put_frame(self, camera: str, message: Image) -> None:
+    def put_frame(self, camera: str, message: Image | CompressedImage) -> None:
         """Take in a camera frame; wakes `wait` when the set is complete.
 
         Raises:
             ValueError: the message does not hold what it says; nothing changes then.
         """
-        taken = stamp_to_ns(message.header.stamp), image_to_array(message)
+        taken = stamp_to_ns(message.header.stamp), decode_image(message)
         with self._changed:
             self._frames[camera] = taken
             stamps = [stamp_ns for stamp_ns, _ in self._frames.values()]

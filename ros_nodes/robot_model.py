@@ -13,6 +13,7 @@ from controller.command_filter import CommandFilter, StopTimes
 from controller.limits import Box, Sphere
 from controller.motion_filter import MotionLimits
 from controller.surroundings import Body, Surroundings
+from ros_nodes.command_interfaces import positions_are_sent
 from ros_nodes.params import CommandParameters, ParameterError
 
 _PACKAGE = "package://"
@@ -106,7 +107,7 @@ def build_filter(given: CommandParameters, urdf: str | None) -> CommandFilter:
         dt_s,
         arm=arm,
         task="tool",
-        positions_are_sent=given.interface != "joint_velocity",
+        positions_are_sent=positions_are_sent(given),
         robot_delay_s=given.robot_delay_s,
         tool_limits=tool,
         shadow=given.shadow,

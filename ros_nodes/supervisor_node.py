@@ -3,11 +3,11 @@
 Start it with one parameter file for all: its own ROS arguments (parameter files, remappings,
 namespace) are also those of the nodes it starts. A node that dies is started again, at once if it
 had worked and ever more slowly if it keeps failing; a `command_node` that was started again is not
-armed. What is done when the agent or the command node is lost is in `ros_nodes.command_watch`.
+armed. What is done when the command node is lost is in `ros_nodes.command_watch`.
 
 Subscribes: ``/diagnostics``; the robot's commands; ``command_node/status``.
 Publishes: ``diagnostics_agg`` (DiagnosticArray, 1 Hz, as ROS's diagnostic_aggregator) and
-``diagnostics_toplevel_state``; ``plan``, ``estop`` and the robot's commands when a node is lost.
+``diagnostics_toplevel_state``; ``estop`` and the robot's commands when `command_node` is lost.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from ros_nodes import qos
@@ -31,7 +32,7 @@ from ros_nodes.convert import diagnostics, ns_to_stamp
 from ros_nodes.diagnostics_tree import DiagnosticsTree
 from ros_nodes.keeper import ChildState, Keeper, RestartPolicy
 from ros_nodes.params import CommandParameters, SupervisorParameters, declare_parameters
-from ros_nodes.process import run_node, use_realtime_priority
+from ros_nodes.process import Spinner, run_node, use_realtime_priority
 from ros_nodes.transport import remove_orphaned_shared_memory
 
 _LEVELS = {
@@ -72,9 +73,15 @@ class SupervisorNode(Node):
         self._tree = DiagnosticsTree(self.get_namespace())
         self._keepers = {name: self._keeper(name) for name in given.nodes}
         self._watch: CommandWatch | None = None
+        self._watch_node: Node | None = None
+        self._watch_spinner: Spinner | None = None
         if "command_node" in self._keepers:
             kill = self._keepers["command_node"].kill
-            self._watch = CommandWatch(self, self._command_parameters(), given.silence_s, kill)
+            command, node = self._command_parameters(), self._node_like("command_watch")
+            self._watch = CommandWatch(node, command, given.silence_s, kill)
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            self._watch_node, self._watch_spinner = node, Spinner(executor)
         self._states = self.create_publisher(DiagnosticArray, "diagnostics_agg", qos.STATE)
         self._worst = self.create_publisher(
             DiagnosticStatus, "diagnostics_toplevel_state", qos.STATE
@@ -117,6 +124,9 @@ class SupervisorNode(Node):
             code = keeper.end()
             if code:
                 self.get_logger().error(f"{keeper.name} did not end cleanly ({code})")
+        if self._watch_spinner is not None and self._watch_node is not None:
+            self._watch_spinner.stop()
+            self._watch_node.destroy_node()
 
     def _keeper(self, name: str) -> Keeper:
         log = pid_file = None
@@ -158,15 +168,7 @@ class SupervisorNode(Node):
 
     def _command_parameters(self) -> CommandParameters:
         """The parameters that `command_node` will find, read the way it will read them."""
-        reader = Node(
-            "command_node",
-            namespace=self.get_namespace(),
-            cli_args=["--ros-args", *self._arguments],
-            use_global_arguments=False,
-            enable_rosout=False,
-            start_parameter_services=False,
-            automatically_declare_parameters_from_overrides=True,
-        )
+        reader = self._node_like("command_node")
         try:
             return declare_parameters(reader, CommandParameters)
         except ValueError as error:
@@ -174,16 +176,24 @@ class SupervisorNode(Node):
         finally:
             reader.destroy_node()
 
+    def _node_like(self, name: str) -> Node:
+        """A node in this process with the parameters and remappings of one that is started."""
+        return Node(
+            name,
+            namespace=self.get_namespace(),
+            cli_args=["--ros-args", *self._arguments],
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+            automatically_declare_parameters_from_overrides=True,
+        )
+
     # Threads of the keepers
 
     def _on_lost(self, name: str) -> None:
         self._sweeps = _SWEEPS
-        if self._watch is None:
-            return
-        if name == "command_node":
+        if name == "command_node" and self._watch is not None:
             self._watch.command_lost()
-        elif name == "agent_node":
-            self._watch.agent_lost()
 
     # Executor thread
 

@@ -101,7 +101,7 @@ def test_a_lost_command_node_is_replaced_by_a_ramp_and_an_estop(
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
-def test_a_lost_agent_is_replaced_by_a_plan_that_says_stop(running, heard, world, number):
+def test_a_lost_agent_stops_the_robot(running, heard, world, number):
     set_off(running, heard, world, 2 if number == signal.SIGKILL else 5)
     pid = running.graph.pids["agent_node"]
     when_s = time.monotonic()
