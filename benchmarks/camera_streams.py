@@ -40,6 +40,8 @@ class CameraStreams:
     """Optimiser steps of the training; otherwise its defaults."""
     episodes: int = 100
     """Episodes of the evaluation."""
+    threads: int = 0
+    """Threads of the training; 0 takes one for each core."""
     json: Path | None = None
     """Write the summary here."""
 
@@ -50,6 +52,7 @@ def commands(job: CameraStreams) -> dict[str, list[str]]:
     config = str(job.out / "import.yaml")
     record = ["data", "record", "--out", bag, "--minutes", f"{job.minutes:g}"]
     train = ["train", "--data", data, "--out", run, "--steps", str(job.steps)]
+    train += ["--threads", str(job.threads)] if job.threads else []
     evaluate = ["eval", "--bundle", bundle, "--env", "foresee/Reach-v0"]
     return {
         "record": [*record, "--cameras", *CAMERAS],

@@ -5,8 +5,8 @@
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
 each with the shipped bundles), ``data`` (speed and memory of data sets). What
-`python -m benchmarks.planning`, `benchmarks.links` and `benchmarks.camera_streams` wrote there is
-put in as well.
+`python -m benchmarks.planning`, `benchmarks.links`, `benchmarks.camera_streams` and
+`benchmarks.faults` wrote there is put in as well.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import tyro
 
 from benchmarks import camera_streams, data, links, planning_page
+from benchmarks.faults import report as faults
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "results.md"
@@ -66,7 +67,7 @@ def main() -> int:
         for name in COMMANDS
         if (path := job.folder / f"{name}.json").is_file()
     }
-    for name in ("planning", "links", "streams"):
+    for name in ("planning", "links", "streams", "faults"):
         if (path := job.folder / f"{name}.json").is_file():
             found[name] = json.loads(path.read_text())
     PAGE.write_text(page(found))
@@ -94,6 +95,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         parts.append(planning_page.section(found["planning"]))
     if "streams" in found:
         parts.append(camera_streams.section(found["streams"]))
+    if "faults" in found:
+        parts.append(faults.section(found["faults"]))
     if "data" in found:
         parts.append(data.section(found["data"]))
     return "\n".join(parts)

@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 # Of a limit: what rounding of stamps and of single precision may make of it.
 _TOLERANCE = 1e-3
+_PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
 
 
@@ -133,10 +134,24 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
 
 
 def _positions(heard: Heard, rules: Rules) -> list[Violation]:
-    beyond = np.maximum(rules.low - heard.position, heard.position - rules.high)
-    worst = beyond.max(axis=1, initial=-np.inf) if beyond.size else np.zeros(0)
-    rows = np.flatnonzero(worst > rules.position_margin)
-    return [Violation("position", heard.position_s[i], f"{worst[i]:.4f} beyond") for i in rows]
+    """Beyond the limits by more than the margin.
+
+    Where it was put there it may not go further out by that much, and what is left of the way
+    back in stays behind it.
+    """
+    if not heard.position.size:
+        return []
+    beyond = np.maximum(rules.low - heard.position, heard.position - rules.high).max(axis=1)
+    put = np.abs(np.diff(heard.position, axis=0)).max(axis=1, initial=0.0) > _PUT
+    found, margin = [], rules.position_margin
+    allowed = margin + max(0.0, float(beyond[0]))
+    for i, out in enumerate(beyond):
+        if i and put[i - 1]:
+            allowed = margin + max(0.0, float(out))
+        if out > allowed:
+            found.append(Violation("position", heard.position_s[i], f"{out:.4f} beyond"))
+        allowed = min(allowed, margin + max(0.0, float(out)))
+    return found
 
 
 def _stamps(heard: Heard) -> list[Violation]:
@@ -188,8 +203,8 @@ def _within(times_s: Array, time_s: float, seconds: float) -> bool:
 def braking_delay_s(heard: Heard, fault_s: float, until_s: float) -> float:
     """How long after an event braking begins.
 
-    Braking within a jerk limit first lets the acceleration fall, then holds it, then lets it go:
-    Braking within a jerk limit first lets the acceleration fall, then holds it, then lets go of it;
+    Braking within a jerk limit lets the acceleration fall, holds it, and lets go of it again. Its
+    beginning is where the acceleration along the motion begins to fall towards the hardest braking
     on the way to rest.
 
     Returns:

@@ -1,12 +1,13 @@
 """Hears what the robot is told, in a process of its own, and keeps it for the judge.
 
-It knows topics and nothing of the nodes. The first line on stdin says what to listen to; then each
-line names a file, into which everything since the one before is written (``numpy.savez``), and is
-answered by one line on stdout.
+It knows topics and nothing of the nodes. The first line on stdin says what to listen to; each line
+after it is a request, answered by one line on stdout: ``save`` names a file, into which everything
+since the last one is written (``numpy.savez``); ``speed`` asks how fast the robot is told to move;
+``last`` when each node was last heard of (monotonic s).
 
     {"command": ["geometry_msgs/msg/TwistStamped", "servo_node/delta_twist_cmds"],
      "plan": "plan", "position": ["geometry_msgs/msg/PoseStamped", "robot/tool_pose"], "names": []}
-    {"save": "trial.npz"}
+    {"save": "trial.npz"}        {"speed": true}
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from trajectory_msgs.msg import JointTrajectory
 
+from benchmarks.faults.wire import answer
+
 Message = Any  # of any type
 _DEPTH = 1000
+_RECENT_S = 0.1
 
 
 class Monitor(Node):
@@ -44,6 +49,13 @@ class Monitor(Node):
         self.create_subscription(JointTrajectory, begin["plan"], self._on_plan, reliable)
         kind, topic = begin["position"]
         self.create_subscription(_class(kind), topic, self._on_position, newest)
+        self._last: dict[str, float] = {}
+        for name, topic in begin["alive"].items():
+
+            def on_alive(_: bytes, name: str = name) -> None:
+                self._last[name] = time.monotonic()
+
+            self.create_subscription(DiagnosticArray, topic, on_alive, reliable, raw=True)
 
     def save(self, path: str) -> int:
         """Write what was heard since the last call; returns the number of commands."""
@@ -53,6 +65,18 @@ class Monitor(Node):
         arrays = {name: np.array(values, np.float64) for name, values in rows.items()}
         np.savez(path, **arrays)
         return len(rows["command_s"])
+
+    def speed(self) -> float:
+        """Norm of the last command; 0 when that was more than a tenth of a second ago."""
+        with self._lock:
+            times_s = self._rows["command_s"]
+            if not times_s or time.monotonic() - times_s[-1] > _RECENT_S:
+                return 0.0
+            return float(np.linalg.norm(self._rows["command"][-1]))
+
+    def last(self) -> dict[str, float]:
+        """When each node was last heard of."""
+        return dict(self._last)
 
     def _clear(self) -> None:
         names = ("command_s", "stamp_s", "command", "plan_s", "stop_plan_s", "position_s")
@@ -115,9 +139,13 @@ def main() -> None:
 
     thread = threading.Thread(target=spin, name="executor")
     thread.start()
-    print("ready", flush=True)
+    answer("ready")
     for line in sys.stdin:
-        print(monitor.save(json.loads(line)["save"]), flush=True)
+        request = json.loads(line)
+        if "save" in request:
+            answer(monitor.save(request["save"]))
+        else:
+            answer(json.dumps(monitor.last() if "last" in request else monitor.speed()))
     stop.set()
     executor.wake()
     thread.join()

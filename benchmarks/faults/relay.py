@@ -7,10 +7,10 @@ by one line on stdout once it is in force.
     {"routes": ["scene"], "fault": "drop", "share": 0.5}      {"routes": ["scene"]}
 
 Faults of any route: ``drop`` (share), ``gap`` (all of it), ``late`` (seconds), ``duplicate``
-(times), ``reorder`` (of two, the later first), ``stamp`` (seconds added to the header).
-Of images: ``frozen``, ``black``, ``bit_flips`` (share of the bytes), ``truncated`` (share kept),
-``encoding`` (name), ``size`` (height, width). Of joints: ``permuted``, ``missing`` (how many),
-``not_finite`` (value). Of poses: ``not_finite``.
+(times), ``reorder`` (of two, the later first), ``stamp`` (seconds added to the header). Of images:
+``frozen``, ``black``, ``bit_flips`` (share of the bytes), ``truncated`` (share kept), ``encoding``
+(name), ``size`` (height, width). Of joints: ``permuted``, ``missing`` (count), ``not_finite``
+(value). Of poses: ``not_finite``. Of plans: ``not_finite_plan``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
+
+from benchmarks.faults.wire import answer
 
 Message = Any  # of any type
 DEPTH = 50
@@ -219,7 +221,17 @@ def _not_finite(
         message.position = positions
 
 
+def _not_finite_plan(
+    message: Message, _: dict[str, Any], __: Route, rng: np.random.Generator
+) -> None:
+    for point in message.points:
+        velocities = list(point.velocities)
+        velocities[int(rng.integers(len(velocities)))] = float(rng.choice([math.nan, math.inf]))
+        point.velocities = velocities
+
+
 _CHANGES: dict[str, Change] = {
+    "not_finite_plan": _not_finite_plan,
     "stamp": _stamp,
     "frozen": _frozen,
     "black": _black,
@@ -248,12 +260,12 @@ def main() -> None:
 
     thread = threading.Thread(target=spin, name="executor")
     thread.start()
-    print("ready", flush=True)
+    answer("ready")
     for line in sys.stdin:
         request = json.loads(line)
         for name in request["routes"]:
             relay.set_fault(name, {k: v for k, v in request.items() if k != "routes"})
-        print("done", flush=True)
+        answer("done")
     stop.set()
     executor.wake()
     thread.join()

@@ -1,0 +1,57 @@
+"""The results of a campaign as a table and as the section of docs/results.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.faults.catalog import CLASSES, PAIRS
+
+
+def table(trials: Sequence[dict[str, Any]]) -> str:
+    """The results by class, in Markdown: n, violations, the bound that n supports."""
+    lines = [
+        "| fault | n | moving | violated | bound (95 %) | braking began, worst | back, worst |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name in (*CLASSES, PAIRS):
+        rows = [trial for trial in trials if trial["fault"] == name]
+        if not rows:
+            continue
+        broken = sum(bool(r["violations"] or r["problems"]) for r in rows)
+        bound = "" if broken else f"< {min(1.0, 3 / len(rows)):.1%}"
+        lines.append(
+            f"| {name} | {len(rows)} | {sum(r['moving'] for r in rows)} | {broken} | {bound} | "
+            f"{_worst(rows, 'braking_s', 1e3, 'ms')} | {_worst(rows, 'restart_s', 1.0, 's')} |"
+        )
+    return "\n".join(lines)
+
+
+def _worst(rows: Sequence[dict[str, Any]], key: str, scale: float, unit: str) -> str:
+    values = [row[key] for row in rows if row[key] is not None]
+    return f"{scale * max(values):.3g} {unit}" if values else ""
+
+
+def section(results: dict[str, Any]) -> str:
+    """The section of docs/results.md."""
+    lines = [
+        "## Faults, judged at the actuator\n",
+        "`python -m benchmarks.faults --trials N --json FILE`: the whole graph, relays on its "
+        "wires, an independent recorder where the robot is commanded, and rules that know nothing "
+        "of what the nodes think: finite commands; speed, acceleration, jerk and place within the "
+        "limits; nothing outside ARMED; nothing but braking without plans; stamps that ascend. "
+        "Trial i of a class has seed i. With no violation in n trials the bound is 3/n.\n",
+    ]
+    for plant in sorted({trial["plant"] for trial in results["trials"]}):
+        trials = [trial for trial in results["trials"] if trial["plant"] == plant]
+        rules = Counter(rule for trial in trials for rule in _broken(trial))
+        said = ", ".join(f"{rule} ({count} trials)" for rule, count in rules.most_common())
+        lines += [f"{plant}:\n", table(trials)]
+        lines.append(f"\nViolated: {said or 'nothing'}.\n")
+    return "\n".join(lines)
+
+
+def _broken(trial: dict[str, Any]) -> set[str]:
+    rules = {violation["rule"] for violation in trial["violations"]}
+    return rules | ({"restart or braking too late"} if trial["problems"] else set())

@@ -1,0 +1,250 @@
+"""One trial: get the robot moving, let something go wrong, judge what reached the actuator."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.faults.catalog import PAIRS, FaultClass, Parameters, draw_pair
+from benchmarks.faults.judge import Violation, braking_delay_s, judge
+from benchmarks.faults.rig import PATIENCE_S, Rig
+from ros_nodes.graph import GraphError
+
+_MOVING = 0.03  # of the norm of a command: it is on its way
+_LOOK_S = 0.01
+_SETTLE_S = 0.6  # after a fault, for braking and for what was held up to arrive
+_RESTART_S = 5.0
+_BRAKING_S = 0.1
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of one.
+
+    Attributes:
+        fault: class.
+        seed: of it.
+        parameters: drawn from the seed.
+        violations: of the rules at the actuator.
+        moving: whether the robot was on its way when the fault began.
+        braking_s: how long after a kill braking began; None where nothing had to brake.
+        restart_s: how long until the killed process worked again; None where none was killed.
+        problems: promises beside those at the actuator that were not kept.
+    """
+
+    fault: str
+    seed: int
+    parameters: Parameters
+    violations: list[Violation]
+    moving: bool
+    braking_s: float | None
+    restart_s: float | None
+    problems: list[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every promise was kept."""
+        return not self.violations and not self.problems
+
+
+def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Trial:
+    """Run one trial on a graph that is up.
+
+    Args:
+        rig: armed or not; it is armed again where the trial before left it disarmed.
+        fault: the class; None for a pair of them.
+        seed: of its parameters and of when it happens.
+        keep: folder for what was heard; kept only where a promise was broken.
+
+    Raises:
+        GraphError: the graph cannot be got to work: the campaign starts a new one.
+    """
+    rng = np.random.default_rng(seed)
+    faults = draw_pair(rng) if fault is None else (fault,)
+    drawn = [one.trial(rng) for one in faults]
+    moving = get_moving(rig)
+    heard_file = keep / f"{PAIRS if fault is None else fault.name}_{seed}.npz".replace(" ", "_")
+    time.sleep(rng.uniform(0.0, 0.1))  # any phase of planning and ticking
+    problems: list[str] = []
+    killed = [p["victim"] for f, p in zip(faults, drawn, strict=True) if f.kills]
+    old_pid = rig.pid(killed[0]) if killed else 0
+    with ExitStack() as stack:
+        began_s = time.monotonic()
+        for one, parameters in zip(faults, drawn, strict=True):
+            began_s = stack.enter_context(_injected(rig, one, parameters))
+        time.sleep(max(parameters["hold_s"] for parameters in drawn))
+        stopping = any(one.stops for one in faults)
+    restart_s = None
+    if killed:
+        restart_s = _wait_until_back(rig, killed[0], old_pid, began_s)
+        if restart_s > _RESTART_S:
+            problems.append(f"{killed[0]} was back after {restart_s:.1f} s")
+    time.sleep(_SETTLE_S)
+    if killed == ["command_node"]:
+        rig.disarmed()
+        if rig.client.command_status.get("armed") == "true":
+            problems.append("command_node came back armed")
+    heard = rig.heard(heard_file)
+    violations = judge(heard, rig.plant.rules)
+    braking_s = None
+    if moving and stopping and killed in (["agent_node"], ["command_node"]):
+        until_s = min(began_s + 1.0, heard.command_s[-1] if len(heard.command_s) else began_s)
+        braking_s = braking_delay_s(heard, began_s, until_s)
+        if not braking_s <= _BRAKING_S:
+            problems.append(f"braking began {1e3 * braking_s:.0f} ms after the kill")
+    name = PAIRS if fault is None else fault.name
+    both: Parameters = {f.name: p for f, p in zip(faults, drawn, strict=True)}
+    parameters = both if fault is None else drawn[0]
+    trial = Trial(name, seed, parameters, violations, moving, braking_s, restart_s, problems)
+    if trial.passed:
+        heard_file.unlink()
+    return trial
+
+
+def get_moving(rig: Rig) -> bool:
+    """Arm where that is needed, and give goals until the robot is on its way.
+
+    Returns:
+        whether it moves; one that is outside its limits and may not, does not.
+    """
+    rig.restart_camera()
+    if rig.client.command_status.get("armed") != "true":
+        rig.arm()
+    deadline_s = time.monotonic() + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        rig.next_goal()
+        until_s = time.monotonic() + 2.0
+        while time.monotonic() < until_s:
+            if rig.speed() > _MOVING:
+                return True
+            time.sleep(_LOOK_S)
+        if rig.client.command_status.get("armed") != "true":
+            rig.arm()
+    return False
+
+
+def _wait_until_back(rig: Rig, name: str, old_pid: int, since_s: float) -> float:
+    """Seconds until a killed node works again."""
+    if name == "camera":
+        rig.restart_camera()
+        return time.monotonic() - since_s
+    deadline_s = since_s + PATIENCE_S
+    while time.monotonic() < deadline_s:
+        if rig.is_back(name, old_pid):
+            return time.monotonic() - since_s
+        time.sleep(_LOOK_S)
+    raise GraphError(f"{name} did not come back within {PATIENCE_S:.0f} s")
+
+
+@contextmanager
+def _injected(rig: Rig, fault: FaultClass, parameters: Parameters) -> Iterator[float]:
+    """A fault while the block lasts; gives when it began, monotonic s."""
+    with _INJECTORS[fault.place](rig, fault, parameters) as began_s:
+        yield began_s
+
+
+@contextmanager
+def _route(rig: Rig, fault: FaultClass, parameters: Parameters) -> Iterator[float]:
+    rig.set_route_fault(fault.routes, parameters)
+    try:
+        yield time.monotonic()
+    finally:
+        rig.set_route_fault(fault.routes, {})
+
+
+@contextmanager
+def _model(rig: Rig, _: FaultClass, parameters: Parameters) -> Iterator[float]:
+    rig.set_model_fault(parameters)
+    try:
+        yield time.monotonic()
+    finally:
+        rig.set_model_fault({})
+
+
+@contextmanager
+def _process(rig: Rig, _: FaultClass, parameters: Parameters) -> Iterator[float]:
+    victim, number = parameters["victim"], signal.Signals[f"SIG{parameters['signal']}"]
+    pid = rig.pid(victim)
+    began_s = rig.signal(victim, number)
+    try:
+        yield began_s
+    finally:
+        if number == signal.SIGSTOP and rig.runs(pid):
+            os.kill(pid, signal.SIGCONT)
+
+
+def _burn(seconds: float) -> None:
+    end_s = time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        pass
+
+
+@contextmanager
+def _load(_: Rig, __: FaultClass, ___: Parameters) -> Iterator[float]:
+    context = multiprocessing.get_context("spawn")
+    burners = [context.Process(target=_burn, args=(60.0,), daemon=True) for _ in range(2)]
+    for burner in burners:
+        burner.start()
+    try:
+        yield time.monotonic()
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.join()
+
+
+@contextmanager
+def _disk(rig: Rig, _: FaultClass, __: Parameters) -> Iterator[float]:
+    """No file of the recorder may grow any more, which is what a full disk looks like to it."""
+    pid = rig.pid("recorder_node")
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield time.monotonic()
+    finally:
+        if rig.runs(pid):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def _clock(rig: Rig, _: FaultClass, parameters: Parameters) -> Iterator[float]:
+    rig.jump_clock(parameters.get("seconds", 0.0), parameters.get("reset", False))
+    try:
+        yield time.monotonic()
+    finally:
+        if "seconds" in parameters:
+            rig.jump_clock(-parameters["seconds"])
+
+
+@contextmanager
+def _goal(rig: Rig, _: FaultClass, __: Parameters) -> Iterator[float]:
+    rig.client.set_goal(rig.plant.goal_beyond, PATIENCE_S)
+    yield time.monotonic()
+
+
+@contextmanager
+def _start(rig: Rig, _: FaultClass, __: Parameters) -> Iterator[float]:
+    rig.put_outside()
+    yield time.monotonic()
+
+
+_INJECTORS: dict[str, Callable[[Rig, FaultClass, Parameters], Any]] = {
+    "route": _route,
+    "model": _model,
+    "process": _process,
+    "clock": _clock,
+    "load": _load,
+    "disk": _disk,
+    "goal": _goal,
+    "start": _start,
+}

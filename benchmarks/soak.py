@@ -1,0 +1,155 @@
+"""The whole graph at full rate for hours: does it stay what it was?
+
+    python -m benchmarks.soak --hours 2 --json runs/results/soak.json
+    python -m benchmarks.soak --hours 8 --json runs/soak8.json
+
+The graph of `benchmarks.faults` without any fault: goal after goal, an independent recorder at the
+actuator, the same rules. Every half minute it notes what the robot was told, the memory of every
+process, how late commands were and how old a frame was when its plan was sent. Memory growth and
+drift compare the last quarter of the time with the first (after ten minutes of warming up, or a
+tenth of the time).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from benchmarks.faults.judge import judge
+from benchmarks.faults.plants import PLANTS
+from benchmarks.faults.rig import Rig
+
+_GOAL_S = 3.0
+_NOTE_S = 30.0
+_WARM_UP_S = 600.0
+
+
+@dataclass
+class Soak:
+    """Run the graph for hours and note what changes."""
+
+    hours: float = 2.0
+    """How long."""
+    plant: str = "simulation"
+    """The robot: simulation or fake."""
+    json: Path | None = None
+    """Write the summary here, after every note."""
+
+
+def soak(job: Soak) -> dict[str, Any]:
+    """Run; the summary of what was noted so far after Ctrl-C."""
+    notes: list[dict[str, Any]] = []
+    violations: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="foresee-soak-") as folder:
+        run_dir = Path(folder)
+        plant = PLANTS[job.plant](run_dir / "graph", False)
+        with (
+            Rig(plant, run_dir / "graph", seed=0) as rig,
+            tqdm(total=round(job.hours * 3600)) as bar,
+        ):
+            rig.arm()
+            began_s = noted_s = time.monotonic()
+            try:
+                while (now_s := time.monotonic()) - began_s < job.hours * 3600:
+                    rig.next_goal()
+                    time.sleep(_GOAL_S)
+                    bar.n = round(min(now_s - began_s, bar.total))
+                    bar.refresh()
+                    if now_s - noted_s >= _NOTE_S:
+                        noted_s = now_s
+                        note, found = _note(rig, run_dir / "heard.npz", now_s - began_s)
+                        notes.append(note)
+                        violations += found
+                        for line in found:
+                            bar.write(f"VIOLATION {line}")
+                        _write(job.json, summary(job, notes, violations))
+            except KeyboardInterrupt:
+                bar.write("interrupted")
+            rig.arm(False)
+    return summary(job, notes, violations)
+
+
+def _note(rig: Rig, file: Path, at_s: float) -> tuple[dict[str, Any], list[str]]:
+    heard = rig.heard(file)
+    found = [f"{v.rule} {at_s:.0f} s: {v.detail}" for v in judge(heard, rig.plant.rules)]
+    since_s = time.monotonic() - _NOTE_S
+    plans = [r for r in rig.client.plan_reports() if r.received_s > since_s]
+    latencies = [r.values["latency_ms"] for r in plans if "latency_ms" in r.values]
+    status = rig.client.command_status
+    note = {
+        "at_s": round(at_s, 1),
+        "commands": len(heard.command_s),
+        "plans": len(plans),
+        "usable_plans": sum(r.usable for r in plans),
+        "lateness_p99_ms": float(status.get("lateness_p99_ms", "nan")),
+        "latency_p99_ms": float(np.percentile(latencies, 99)) if latencies else float("nan"),
+        "rss_mb": {name: _rss_mb(pid) for name, pid in rig.graph.pids.items()},
+        "load": os.getloadavg()[0],
+    }
+    return note, found
+
+
+def _rss_mb(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 2)
+
+
+def summary(job: Soak, notes: list[dict[str, Any]], violations: list[str]) -> dict[str, Any]:
+    """What came of it, from the notes."""
+    end_s = notes[-1]["at_s"] if notes else 0.0
+    warm = [n for n in notes if n["at_s"] >= min(_WARM_UP_S, 0.1 * end_s)]
+    quarter = max(1, len(warm) // 4)
+    first, last = warm[:quarter], warm[-quarter:]
+    result: dict[str, Any] = {
+        "plant": job.plant,
+        "hours": round(end_s / 3600, 3),
+        "violations": violations,
+        "commands": sum(n["commands"] for n in notes),
+        "plans": sum(n["plans"] for n in notes),
+        "cpu_count": os.cpu_count(),
+        "notes": notes,
+    }
+    if warm:
+        result["memory_growth"] = {
+            name: _change([n["rss_mb"].get(name, np.nan) for n in first], last, "rss_mb", name)
+            for name in warm[0]["rss_mb"]
+        }
+        for key in ("lateness_p99_ms", "latency_p99_ms"):
+            result[key] = round(float(np.nanmedian([n[key] for n in warm])), 3)
+            result[f"{key}_drift"] = _change([n[key] for n in first], last, key)
+    return result
+
+
+def _change(before: list[float], last: list[dict[str, Any]], key: str, name: str = "") -> float:
+    """Relative change of the median."""
+    after = [note[key].get(name, np.nan) if name else note[key] for note in last]
+    return round(float(np.nanmedian(after) / np.nanmedian(before) - 1.0), 4)
+
+
+def _write(path: Path | None, values: dict[str, Any]) -> None:
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values, indent=1) + "\n")
+
+
+def main() -> int:
+    """Run and print; 1 when a rule was broken."""
+    job = tyro.cli(Soak, description=__doc__)
+    result = soak(job)
+    _write(job.json, result)
+    print(json.dumps({k: v for k, v in result.items() if k != "notes"}, indent=1))
+    return int(bool(result["violations"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
