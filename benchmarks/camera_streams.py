@@ -149,7 +149,9 @@ def section(summary: dict[str, Any]) -> str:
 
 
 def _size_mb(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    """Of a folder, without the frames that training has decoded beside a data set."""
+    files = [path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts]
+    return sum(path.stat().st_size for path in files) / 1e6
 
 
 def main() -> int:
