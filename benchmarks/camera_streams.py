@@ -120,8 +120,9 @@ def section(summary: dict[str, Any]) -> str:
         f"`python -m benchmarks.camera_streams`: {summary['minutes']:g} minutes of "
         f"{len(cameras)} cameras ({SIDE} px, 10 frames a second) and 100 readings, poses and "
         "commands a second, recorded from the ROS 2 nodes in real time while the robot explores, "
-        "then the commands of docs/data.md. Each step is a process of its own; load of the "
-        f"machine {summary['load']} on {summary['cpu_count']} cores.\n",
+        "then the commands of docs/data.md. Each step is a process of its own (training: "
+        f"`{steps['train']['command'].split(' --json')[0]}`); load of the machine "
+        f"{summary['load']} on {summary['cpu_count']} cores.\n",
         "| step | wall | processor | peak memory |",
         "|---|---|---|---|",
     ]
