@@ -323,6 +323,7 @@ class CommandFilter:
         late_s = elapsed_s - self._dt_s
         if late_s > 0.0 and self._corrected:  # NaN is not above 0
             self._move(self.motion.velocity * min(late_s, _LONGEST_TICK_S))
+            self._tracker.note(now_s, self.motion.position)
         if judge_reading(self.times, situation) is not None:
             return
         assert situation.position is not None
