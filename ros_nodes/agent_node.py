@@ -39,6 +39,7 @@ from ros_nodes.convert import (
     diagnostics,
     plan_to_trajectory,
     stamp_to_ns,
+    status_name,
     twist_to_velocity,
 )
 from ros_nodes.latest_images import ImageSet, LatestImages
@@ -224,7 +225,7 @@ class AgentNode(LifecycleNode):
             "step_p99_ms": float(np.percentile(step_ms, 99)),
         }
         now_ns = self.get_clock().now().nanoseconds
-        message = diagnostics(now_ns, self.get_name(), self._status, values, level(self._status))
+        message = diagnostics(now_ns, status_name(self), self._status, values, level(self._status))
         self._diagnostics.publish(message)
 
     # Planning thread
@@ -294,7 +295,7 @@ class AgentNode(LifecycleNode):
             "latency_ms": (end_ns - stamp_ns) / 1e6,
             "lead_ms": (plan.start_ns - end_ns) / 1e6,
         }
-        message = diagnostics(end_ns, self.get_name(), self._status, values, level(self._status))
+        message = diagnostics(end_ns, status_name(self), self._status, values, level(self._status))
         self._status_publisher.publish(message)
 
     def _no_plan(self, stamp_ns: int, status: str, reason: str) -> None:
@@ -303,7 +304,7 @@ class AgentNode(LifecycleNode):
         self._warn(f"no plan: {reason}")
         now_ns = self.get_clock().now().nanoseconds
         values = self._begun(status, stamp_ns) | {"reason": reason}
-        message = diagnostics(now_ns, self.get_name(), status, values, DiagnosticStatus.ERROR)
+        message = diagnostics(now_ns, status_name(self), status, values, DiagnosticStatus.ERROR)
         self._status_publisher.publish(message)
 
     def _begun(self, status: str, stamp_ns: int) -> dict[str, object]:

@@ -34,7 +34,7 @@ from controller.types import NS_PER_S
 from ros_nodes import qos
 from ros_nodes.command_inputs import CommandInputs
 from ros_nodes.command_interfaces import CommandOutput
-from ros_nodes.convert import diagnostics
+from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.params import CommandParameters, declare_parameters
 from ros_nodes.process import run_node, use_realtime_priority
 from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf
@@ -233,7 +233,7 @@ class CommandNode(Node):
         if self._estop:
             level = DiagnosticStatus.ERROR
         now_ns = self.get_clock().now().nanoseconds
-        return diagnostics(now_ns, self.get_name(), self._state.value, values, level)
+        return diagnostics(now_ns, status_name(self), self._state.value, values, level)
 
     # Ticking thread
 

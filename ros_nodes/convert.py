@@ -14,6 +14,7 @@ from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
+from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Float64MultiArray, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -251,6 +252,11 @@ def diagnostics(
     array_message = DiagnosticArray(status=[status])
     array_message.header.stamp = ns_to_stamp(stamp_ns)
     return array_message
+
+
+def status_name(node: Node) -> str:
+    """What a node calls itself on ``/diagnostics``: with its namespace, as robots share it."""
+    return node.get_fully_qualified_name().lstrip("/")
 
 
 def diagnostic_values(message: DiagnosticArray) -> dict[str, str]:

@@ -11,8 +11,9 @@ from controller.agent import Agent
 from controller.config import AgentConfig, load_agent_config
 from controller.configurator import Configurator, Prepared, TaskConfig, load_task
 from controller.record import PlanRecord
+from ros_nodes.free_path import free_path
 from ros_nodes.params import AgentParameters
-from ros_nodes.plan_log import PlanLog, free_path, setup_of
+from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.resources import resources
 from ros_nodes.task_switch import TaskSwitch
 from world_model.bundle import agent_settings

@@ -311,7 +311,7 @@ class SupervisorParameters:
 class RecorderParameters:
     """Parameters of `recorder_node`."""
 
-    path: str = parameter("", "folder of the new bag; must not exist")
+    path: str = parameter("", "folder of the new bag, with -2, … where there is one")
     topics: tuple[str, ...] = parameter(
         (
             "scene/image_raw",

@@ -95,18 +95,6 @@ def setup_of(config: AgentConfig, bundle: str, provider: str, variant: str, thre
     return Setup(config, bundle, digest, provider, variant, threads, this_machine())
 
 
-def free_path(path: Path) -> Path:
-    """The path itself or, where something is there already, the first free of ``name-2.mcap``, ….
-
-    A node that was started again goes on beside what it has written, never over it.
-    """
-    number, free = 1, path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-    return free
-
-
 class PlanLog:
     """Writes a log. One thread at a time may call it; `Agent.log` may be its `write`."""
 

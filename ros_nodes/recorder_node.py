@@ -4,28 +4,41 @@ Messages are taken as the bytes that came over the wire and written unopened. A 
 when its publisher appears, with the publisher's own reliability and durability, so that latched
 messages are recorded as well. The bag is complete when the node has stopped on SIGINT or SIGTERM.
 
-Subscribes: the topics of its parameter ``topics``. Publishes: nothing.
+What was recorded is with the system twice a second, so that a recorder that is killed loses no
+more; `foresee data` makes such a bag whole when it reads it. When the disk is full the recording
+ends there, the node goes on and says so.
+
+Subscribes: the topics of its parameter ``topics``. Publishes: ``/diagnostics`` (1 Hz).
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import importlib
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, get_typestore
 
+from ros_nodes import qos
+from ros_nodes.convert import diagnostics, status_name
+from ros_nodes.free_path import free_path
 from ros_nodes.params import RecorderParameters, declare_parameters
 from ros_nodes.process import run_node
 
 _LOOK_EVERY_S = 0.2
 _DEPTH = 100
+_FLUSH_EVERY_S = 0.5
 
 
 class RecorderNode(Node):
@@ -48,15 +61,22 @@ class RecorderNode(Node):
         self._lock = threading.Lock()  # the writer is used by callbacks and closed by stop()
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         self._writer: Writer | None = None
-        self._path = Path(parameters.path)
         self._count = 0
+        self._problem = ""
+        self._path = free_path(Path(parameters.path))
         try:
             writer = Writer(self._path, version=9, storage_plugin=StoragePlugin.MCAP)
             writer.open()
-        except WriterError as error:
+        except (OSError, WriterError) as error:
             raise ValueError(f"parameter path: {error}") from error
         self._writer = writer
+        self._storage: McapWriter = writer.storage  # type: ignore[assignment]
+        # Whoever wants to make an unfinished bag whole can see that this one is in work.
+        fcntl.flock(self._storage.bio, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self.create_timer(_LOOK_EVERY_S, self._look_for_topics)
+        self.create_timer(_FLUSH_EVERY_S, self._flush)
+        self.create_timer(1.0, self._publish_diagnostics)
 
     def start(self) -> None:
         """Nothing to start: the executor does it all."""
@@ -65,9 +85,33 @@ class RecorderNode(Node):
         """Finish the bag."""
         with self._lock:
             if self._writer is not None:
-                self._writer.close()
+                with self._disk():
+                    self._writer.close()
+                    self.get_logger().info(f"{self._count} messages in {self._path}")
                 self._writer = None
-                self.get_logger().info(f"{self._count} messages in {self._path}")
+
+    @contextlib.contextmanager
+    def _disk(self) -> Iterator[None]:
+        """End the recording, and nothing else, when the disk does not take it."""
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            self._problem = f"recording ended after {self._count} messages: {error.strerror}"
+            self.get_logger().error(f"{self._path}: {self._problem}")
+
+    def _flush(self) -> None:
+        with self._lock, self._disk():
+            if self._writer is not None and self._storage.chunk.msgs:
+                self._storage.close_chunk()
+                self._storage.bio.flush()
+
+    def _publish_diagnostics(self) -> None:
+        level = DiagnosticStatus.ERROR if self._problem else DiagnosticStatus.OK
+        values = {"messages": self._count, "path": str(self._path)}
+        name, now_ns = status_name(self), self.get_clock().now().nanoseconds
+        text = self._problem or "RECORDING"
+        self._diagnostics.publish(diagnostics(now_ns, name, text, values, level))
 
     def _look_for_topics(self) -> None:
         for topic in sorted(self._waiting):
@@ -87,7 +131,7 @@ class RecorderNode(Node):
 
         def write(data: bytes, connection: Connection = connection) -> None:
             stamp_ns = self.get_clock().now().nanoseconds
-            with self._lock:
+            with self._lock, self._disk():
                 if self._writer is not None:
                     self._writer.write(connection, stamp_ns, data)
                     self._count += 1

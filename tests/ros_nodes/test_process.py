@@ -50,7 +50,7 @@ def gone(pid: int) -> bool:
             "PickPlace-v0: action 'gripper.v' is not a tool velocity",
         ),
         ("agent_node", ["-p", "bundle:=/nowhere"], "/nowhere: no such bundle folder"),
-        ("recorder_node", ["-p", "path:=/dev"], "/dev exists already"),
+        ("recorder_node", ["-p", "path:=/dev/null/bag"], "Not a directory"),
         ("command_node", ["--params-file", "/nowhere.yaml"], "Couldn't parse params file"),
         ("command_node", ["--no-such-option"], "no-such-option"),
     ],

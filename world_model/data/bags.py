@@ -14,6 +14,7 @@ from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError
 from rosbags.typesys import Stores, get_typestore
 
+from world_model.data.recover import recover, unfinished
 from world_model.data.spec import DatasetError
 
 # What rosbags was seen to raise on truncated files and flipped bytes: UnicodeDecodeError is a
@@ -58,7 +59,8 @@ class Bag:
     """An open bag; use it as a context manager. Not thread-safe.
 
     Args:
-        path: folder of the bag (MCAP or SQLite), or an ``.mcap`` or ``.db3`` file.
+        path: folder of the bag (MCAP or SQLite), or an ``.mcap`` or ``.db3`` file. A folder whose
+            recorder was killed is made whole first.
 
     Raises:
         DatasetError: there is no bag, or it is damaged; one line.
@@ -69,6 +71,8 @@ class Bag:
         self.path = Path(path)
         if not self.path.exists():
             raise DatasetError(f"{self.path}: no such bag")
+        if unfinished(self.path):
+            recover(self.path)
         self._open = ExitStack()
         with self._damage():
             reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))

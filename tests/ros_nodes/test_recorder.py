@@ -1,0 +1,99 @@
+"""What is left of a recording when the recorder is killed, and when the disk is full."""
+
+import os
+import resource
+import signal
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from waiting import PATIENCE_S, eventually
+
+from ros_nodes import qos
+from ros_nodes.client import GraphClient
+from ros_nodes.graph import Graph, NodeSpec
+from ros_nodes.params import FakeRobotParameters, RecorderParameters
+from world_model.data.bags import Bag, read_bag
+from world_model.data.recover import recover, unfinished
+from world_model.data.spec import DatasetError
+
+TOPICS = ("scene/image_raw", "joint_states", "robot_description")
+
+
+def recorder(path) -> NodeSpec:
+    return NodeSpec("recorder_node", RecorderParameters(path=str(path), topics=TOPICS))
+
+
+@pytest.fixture(scope="module")
+def robot(tmp_path_factory):
+    robot = NodeSpec("fake_robot_node", FakeRobotParameters())
+    with Graph([robot], tmp_path_factory.mktemp("robot")) as graph:
+        graph.wait_ready(PATIENCE_S)
+        yield graph
+
+
+@pytest.mark.parametrize("phase_s", np.random.default_rng(0).uniform(2.0, 3.5, 2).round(2))
+def test_a_killed_recorder_leaves_all_but_the_last_second(robot, tmp_path, phase_s):
+    bag = tmp_path / "bag"
+    with Graph([recorder(bag)], tmp_path / "run", robot.domain_id) as graph:
+        graph.wait_ready(PATIENCE_S)
+        assert eventually(lambda: os.path.getsize(bag / "bag.mcap") > 20_000)
+        with pytest.raises(DatasetError, match="is being recorded now"):
+            Bag(bag)
+        time.sleep(phase_s)
+        os.kill(graph.pids["recorder_node"], signal.SIGKILL)
+        killed_s = time.time()
+        graph.stop()
+    assert unfinished(bag)
+    messages = list(read_bag(bag))
+    lost_s = killed_s - 1e-9 * messages[-1].stamp_ns
+    print(f"lost the last {lost_s:.2f} s of {1e-9 * messages[0].stamp_ns - killed_s:.1f} s")
+    assert lost_s < 1.5  # 1.0 on a machine that is not busy
+    assert not unfinished(bag)
+    topics = {message.topic for message in messages}
+    assert topics == {f"/{topic}" for topic in TOPICS}
+    stamps_s = np.array([1e-9 * m.stamp_ns for m in messages if m.topic == "/joint_states"])
+    assert len(stamps_s) > 50 * (stamps_s[-1] - stamps_s[0])  # 100 Hz on a machine that is free
+    # It is an ordinary bag now: as often as one likes, and without a trace of the repair.
+    assert len(list(read_bag(bag))) == len(messages)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(robot, tmp_path):
+    bag, told = tmp_path / "bag", []
+
+    def take(message) -> None:
+        told.extend(s.message for s in message.status if s.name == "recorder_node")
+
+    with Graph([recorder(bag)], tmp_path / "run", robot.domain_id) as graph:
+        graph.wait_ready(PATIENCE_S)
+        with GraphClient(robot.domain_id) as client:
+            client._node.create_subscription(DiagnosticArray, "/diagnostics", take, qos.STATE)
+            assert eventually(lambda: "RECORDING" in told)
+            # A file that may not grow any more: to the recorder, a disk without room.
+            limit = 200_000
+            pid = graph.pids["recorder_node"]
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            assert eventually(lambda: any("recording ended" in text for text in told))
+            before = len(told)
+            assert eventually(lambda: len(told) > before + 1)  # it goes on to say so
+            graph.check()
+        assert graph.stop() == {"recorder_node": 0}
+    assert len(list(read_bag(bag))) > 20
+
+
+def test_an_existing_bag_is_never_written_over(robot, tmp_path):
+    (tmp_path / "bag").mkdir()
+    with Graph([recorder(tmp_path / "bag")], tmp_path / "run", robot.domain_id) as graph:
+        graph.wait_ready(PATIENCE_S)
+        assert eventually(lambda: (tmp_path / "bag-2").is_dir())
+    assert list((tmp_path / "bag").iterdir()) == []
+
+
+def test_what_holds_nothing_is_told(tmp_path):
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "bag.mcap").write_bytes(b"\x89MCAP0\r\n")
+    with pytest.raises(DatasetError, match="without a single whole message"):
+        recover(tmp_path / "bag")
+    assert (tmp_path / "bag" / "bag.mcap").exists()
