@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import gymnasium
@@ -17,9 +18,13 @@ from ros_nodes.graph import NodeSpec, supervised
 from ros_nodes.params import (
     AgentParameters,
     CommandParameters,
+    FakeRobotParameters,
     RecorderParameters,
     SimParameters,
 )
+from sim.arm_model import ArmModel, draw_arm
+from sim.assets import panda_urdf
+from sim.camera import TABLE_CAMERAS
 from sim.envs.table import TableEnv
 
 # Narrower than where the simulated robot can go, so that the limits are in its way.
@@ -37,8 +42,6 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
         simulated_time: whether the nodes live by ``/clock``.
     """
     command = CommandParameters(workspace_low_m=LOW_M, workspace_high_m=HIGH_M)
-    agent = AgentParameters(bundle=str(shipped_bundle("foresee/Reach-v0")))
-    recorder = RecorderParameters(path=str((run_dir / "bag").resolve()))
     seed, goals, beyond, outside = _goals()
     speed = np.asarray(command.speed_m_s)
     acceleration = np.asarray(command.acceleration_m_s2)
@@ -46,19 +49,7 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
     period_s = 1.0 / command.rate_hz
     return Plant(
         name="simulation",
-        nodes=(
-            NodeSpec("recorder_node", recorder),
-            NodeSpec(
-                "sim_node",
-                SimParameters(seed=seed),
-                remappings={topic: f"robot/{topic}" for topic in _OF_ROBOT},
-            ),
-            supervised(
-                NodeSpec("agent_node", agent),
-                NodeSpec("command_node", command),
-                remappings={"agent_node:plan": "agent/plan"},
-            ),
-        ),
+        nodes=_nodes(NodeSpec("sim_node", SimParameters(seed=seed)), command, run_dir),
         goals=goals,
         goal_beyond=beyond,
         outside_seed=outside,
@@ -76,6 +67,7 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
             stop_s=command.max_plan_age_s,
             braking_s=float((speed / acceleration + acceleration / jerk).max()) + 5 * period_s,
         ),
+        simulated_time=simulated_time,
     )
 
 
@@ -111,4 +103,82 @@ def _goals() -> tuple[int, tuple[NDArray[np.uint8], ...], NDArray[np.uint8], int
     raise RuntimeError("no goals found: have the limits or the world changed?")
 
 
-PLANTS: dict[str, Callable[[Path, bool], Plant]] = {"simulation": simulation}
+def fake(run_dir: Path, simulated_time: bool) -> Plant:
+    """A Panda behind ros2_control that is not PyBullet, commanded by joint velocity.
+
+    Its controller keeps the last command for ever, as forward_command_controller does.
+
+    Args:
+        run_dir: gets the recording.
+        simulated_time: whether the nodes live by ``/clock``.
+    """
+    robot = FakeRobotParameters(interface="joint_velocity")
+    command = CommandParameters(
+        interface="joint_velocity",
+        controller=robot.controller,
+        tool_frame=robot.tool_frame,
+        workspace_low_m=LOW_M,
+        workspace_high_m=HIGH_M,
+    )
+    speed = np.asarray(command.joint_speed_rad_s)
+    acceleration = np.asarray(command.joint_acceleration_rad_s2)
+    jerk = np.asarray(command.joint_jerk_rad_s3)
+    period_s = 1.0 / command.rate_hz
+    goals, beyond = _drawn_goals(robot)
+    return Plant(
+        name="fake hardware",
+        nodes=_nodes(NodeSpec("fake_robot_node", robot), command, run_dir),
+        goals=goals,
+        goal_beyond=beyond,
+        outside_seed=None,
+        command=("std_msgs/msg/Float64MultiArray", f"{robot.controller}/commands"),
+        position=("sensor_msgs/msg/JointState", "robot/joint_states"),
+        names=robot.joint_names,
+        rules=Rules(
+            velocity=speed,
+            acceleration=acceleration,
+            jerk=jerk,
+            period_s=period_s,
+            low=np.asarray(command.joint_low_rad),
+            high=np.asarray(command.joint_high_rad),
+            position_margin=0.0,
+            stop_s=command.max_plan_age_s,
+            braking_s=float((speed / acceleration + acceleration / jerk).max()) + 5 * period_s,
+        ),
+        simulated_time=simulated_time,
+    )
+
+
+def _nodes(robot: NodeSpec, command: CommandParameters, run_dir: Path) -> tuple[NodeSpec, ...]:
+    """Recorder, robot behind the relays, and agent and command node under their supervisor."""
+    agent = AgentParameters(bundle=str(shipped_bundle("foresee/Reach-v0")))
+    recorder = RecorderParameters(path=str((run_dir / "bag").resolve()))
+    return (
+        NodeSpec("recorder_node", recorder),
+        replace(robot, remappings={topic: f"robot/{topic}" for topic in _OF_ROBOT}),
+        supervised(
+            NodeSpec("agent_node", agent),
+            NodeSpec("command_node", command),
+            remappings={"agent_node:plan": "agent/plan"},
+        ),
+    )
+
+
+def _drawn_goals(
+    robot: FakeRobotParameters,
+) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.uint8]]:
+    """Images of the arm at places inside the limits, and one of a place beyond them."""
+    model = ArmModel(panda_urdf().read_text(), robot.joint_names, robot.tool_frame)
+    low, high = np.asarray(LOW_M), np.asarray(HIGH_M)
+    rng = np.random.default_rng(0)
+    places = [*rng.uniform(low + 0.02, high - 0.02, (_GOALS, 3)), high + 0.06]
+    images = []
+    for place in places:
+        joints = np.array(robot.start_rad)
+        for _ in range(100):
+            joints = joints + 0.1 * model.joint_speeds(joints, place - model.tool_pose(joints)[0])
+        images.append(draw_arm(model.chain(joints), TABLE_CAMERAS["scene"], robot.image_size))
+    return tuple(images[:-1]), images[-1]
+
+
+PLANTS: dict[str, Callable[[Path, bool], Plant]] = {"simulation": simulation, "fake": fake}

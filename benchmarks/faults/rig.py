@@ -40,22 +40,25 @@ class Plant:
         nodes: of the graph, with the robot's topics under ``robot/``.
         goals: goal images, to be given in turn so that it keeps moving.
         goal_beyond: the image of a place beyond its limits.
-        outside_seed: of the simulated world, where the robot then stands beyond its limits.
+        outside_seed: of the simulated world, where the robot then stands beyond its limits; None
+            for a robot that cannot be put anywhere.
         command: message type and topic of its commands.
         position: message type and topic of its true position.
         names: of the joints in that position; empty for a pose.
         rules: what may never happen.
+        simulated_time: whether the nodes live by ``/clock``.
     """
 
     name: str
     nodes: tuple[NodeSpec, ...]
     goals: tuple[NDArray[np.uint8], ...]
     goal_beyond: NDArray[np.uint8]
-    outside_seed: int
+    outside_seed: int | None
     command: tuple[str, str]
     position: tuple[str, str]
     names: tuple[str, ...]
     rules: Rules
+    simulated_time: bool = False
 
 
 class Helper:
@@ -255,7 +258,13 @@ class Rig:
         return True
 
     def put_outside(self) -> None:
-        """Put the simulated robot beyond its limits."""
+        """Put the simulated robot beyond its limits.
+
+        Raises:
+            GraphError: it cannot be put anywhere.
+        """
+        if self.plant.outside_seed is None:
+            raise GraphError(f"{self.plant.name} cannot be put anywhere")
         self.client.reset_world(self.plant.outside_seed)
 
     def jump_clock(self, seconds: float = 0.0, reset: bool = False) -> None:
