@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -310,7 +311,10 @@ class GraphClient:
         self._command_status = diagnostic_values(message)
 
     def _on_truth(self, message: Float64MultiArray) -> None:
-        values = labelled_array_to_values(message)
+        try:
+            values = labelled_array_to_values(message)
+        except ValueError:
+            return
         with self._arrived:
             self._truth, self._truth_s = values, time.monotonic()
             self._arrived.notify_all()
@@ -320,7 +324,9 @@ class GraphClient:
             self._command_times_s.append(time.monotonic())
 
     def _on_frame(self, message: Image) -> None:
-        self._frame = image_to_array(message)
+        # A camera that sends nonsense must not end this thread, which hears everything else too.
+        with contextlib.suppress(ValueError):
+            self._frame = image_to_array(message)
 
 
 def _call(client: Client, request: object, kind: type[Response], timeout_s: float) -> Response:
