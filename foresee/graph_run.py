@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tqdm import tqdm
 from controller.config import load_agent_config
 from foresee.errors import UsageError
 from foresee.statistics import percentiles
-from foresee.worlds import CAMERA, check_fit, check_seed, core_of, make_world
+from foresee.worlds import check_seed, core_of, images_of, make_world, world_for
 from ros_nodes.client import GraphClient
 from ros_nodes.convert import action_axes
 from ros_nodes.graph import Graph, GraphError, sim_graph
@@ -65,10 +66,10 @@ class GraphRun:
 
 @dataclass(frozen=True)
 class _Target:
-    """A goal image ``(H, W, 3)`` uint8 and, to judge by, where its object is, ``(3,)`` m."""
+    """Goal images ``(H, W, 3)`` uint8 by camera; to judge by, where the object is, ``(3,)`` m."""
 
     seed: int
-    image: NDArray[np.uint8]
+    images: Mapping[str, NDArray[np.uint8]]
     position_m: NDArray[np.float64]
     radius_m: float
 
@@ -113,7 +114,12 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
     graph = sim_graph(
         out,
         job.bundle,
-        sim=SimParameters(env_id=job.env_id, seed=job.seed, image_size=job.image_size),
+        sim=SimParameters(
+            env_id=job.env_id,
+            seed=job.seed,
+            image_size=job.image_size,
+            cameras=tuple(model.spec.cameras),
+        ),
         agent_config=job.agent,
         task=job.task,
         provider=job.provider,
@@ -123,7 +129,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
         with graph:
             summary["ready_s"] = round(graph.wait_ready(), 2)
             tqdm.write(f"graph is up after {summary['ready_s']:.1f} s: {', '.join(graph.pids)}")
-            with GraphClient(graph.domain_id, CAMERA) as client:
+            with GraphClient(graph.domain_id, next(iter(model.spec.cameras))) as client:
                 client.arm(timeout_s=_PATIENCE_S)
                 for number, target in enumerate(targets, 1):
                     title = f"goal {number}/{len(targets)}"
@@ -170,15 +176,15 @@ def check_request(job: GraphRun) -> None:
 
 def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
     """The goals, from a world of our own, and the name of the position that is to get there."""
-    world = make_world(job.env_id, job.image_size)
+    world = world_for(job.env_id, spec, job.image_size)
     try:
-        check_fit(spec, world)
         targets = []
         for seed in range(job.seed, job.seed + job.goals):
             obs, info = world.reset(seed=seed)
             position = np.asarray(info["goal_position_m"], np.float64)
             radius_m = core_of(world).success_radius_m
-            targets.append(_Target(seed, obs["goal_image"], position, radius_m))
+            images = images_of(world, obs, "goal_image")
+            targets.append(_Target(seed, images, position, radius_m))
         moved = "block_position_m" if "block_position_m" in info else "tool_position_m"
     finally:
         world.close()
@@ -189,7 +195,7 @@ def _pursue(
     graph: Graph, client: GraphClient, target: _Target, moved: str, job: GraphRun, title: str
 ) -> dict[str, Any]:
     start_distance_m = _distance_m(client, target, moved)
-    goal_stamp_ns = client.set_goal(target.image, _PATIENCE_S)
+    goal_stamp_ns = client.set_goal(target.images, _PATIENCE_S)
     began_s = time.monotonic()
     with tqdm(
         total=round(job.seconds_per_goal, 1),

@@ -109,7 +109,8 @@ class GraphClient:
         self._reports: deque[PlanReport] = deque(maxlen=_KEPT)
         self._command_times_s: deque[float] = deque(maxlen=_KEPT)
         node = self._node
-        self._goals: Publisher = node.create_publisher(Image, f"{camera}/goal_image", qos.LATCHED)
+        self._camera = camera
+        self._goals: dict[str, Publisher] = {}  # by camera
         node.create_subscription(DiagnosticArray, "plan_status", self._on_plan, qos.STATE)
         node.create_subscription(
             DiagnosticArray, "command_node/status", self._on_command_status, qos.STATE
@@ -210,11 +211,14 @@ class GraphClient:
                     raise GraphError(f"task not taken up within {timeout_s:g} s: {path}")
                 self._arrived.wait(left_s)
 
-    def set_goal(self, image: NDArray[np.uint8], timeout_s: float = 5.0) -> int:
+    def set_goal(
+        self, image: NDArray[np.uint8] | Mapping[str, NDArray[np.uint8]], timeout_s: float = 5.0
+    ) -> int:
         """Give the agent a goal image and wait for its first plan towards it.
 
         Args:
-            image: ``(H, W, 3)`` uint8 RGB, of the size the bundle's camera has.
+            image: ``(H, W, 3)`` uint8 RGB, of the size the bundle's camera has; for a bundle with
+                several, one for each of their names.
             timeout_s: how long to wait.
 
         Returns:
@@ -224,7 +228,12 @@ class GraphClient:
             GraphError: the agent does not take it up; its log says why.
         """
         stamp_ns = self._node.get_clock().now().nanoseconds
-        self._goals.publish(array_to_image(image, stamp_ns, "goal"))
+        images = image if isinstance(image, Mapping) else {self._camera: image}
+        for camera, pixels in images.items():
+            if camera not in self._goals:
+                topic = f"{camera}/goal_image"
+                self._goals[camera] = self._node.create_publisher(Image, topic, qos.LATCHED)
+            self._goals[camera].publish(array_to_image(pixels, stamp_ns, "goal"))
         deadline_s = time.monotonic() + timeout_s
         with self._arrived:
             taken_up = self._arrived.wait_for(

@@ -319,6 +319,7 @@ class RecorderParameters:
             "front/image_raw",
             "front/camera_info",
             "scene/goal_image",
+            "front/goal_image",
             "joint_states",
             "tool_pose",
             "servo_node/delta_twist_cmds",
