@@ -47,7 +47,7 @@ setup(
         ]
     ),
     package_data={
-        "foresee": ["bundles/*/*", "py.typed"],
+        "foresee": ["bundles/*/*", "py.typed", "report_page/*.html"],
         "world_model": ["py.typed", "data/*.html"],
         "controller": ["py.typed"],
         "sim": ["py.typed"],

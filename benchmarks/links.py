@@ -21,7 +21,6 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from torch import nn
 from tqdm import tqdm
 
 from controller.agent import Agent
@@ -38,6 +37,7 @@ from foresee.worlds import make_world
 from world_model.bundle import agent_settings
 from world_model.data.cache import build_cache
 from world_model.data.clips import Cache, split_episodes
+from world_model.decoder import NetworkReadout, fit_network
 from world_model.probe import linear_probe
 from world_model.runtime import OnnxWorldModel, load_world_model
 
@@ -76,45 +76,6 @@ class Links:
     """Write the figures here."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """A small network from a latent to places ``(4,)`` in metres, as plain arrays."""
-
-    weights: tuple[Array, ...]
-    mean: Array
-    std: Array
-
-    def __call__(self, latents: Array) -> Array:
-        """``(B, N*D)`` to ``(B, 4)``: `PLACES`, m."""
-        x = latents
-        for index in range(0, len(self.weights), 2):
-            x = x @ self.weights[index].T + self.weights[index + 1]
-            if index + 2 < len(self.weights):
-                x = x / (1 + np.exp(-x))
-        return x * self.std + self.mean
-
-
-def fit_probe(latents: Array, places: Array, steps: int = 3000, seed: int = 0) -> Probe:
-    """Regress ``places (B, 4)`` m on ``latents (B, N*D)`` with two hidden layers."""
-    torch.manual_seed(seed)
-    rng = np.random.default_rng(seed)
-    mean, std = places.mean(0), places.std(0)
-    x, y = torch.from_numpy(latents), torch.from_numpy((places - mean) / std)
-    layers = [nn.Linear(x.shape[1], 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU()]
-    network = nn.Sequential(*layers, nn.Linear(256, y.shape[1]))
-    optimizer = torch.optim.AdamW(network.parameters(), 1e-3, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in tqdm(range(steps), desc="probe", unit="step"):
-        rows = torch.from_numpy(rng.integers(0, len(x), 512))
-        loss = (network(x[rows]) - y[rows]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    weights = tuple(p.detach().numpy() for p in network.parameters())
-    return Probe(weights, mean, std)
-
-
 def places_of(cache: Cache, frames: NDArray[np.int64]) -> Array:
     """True `PLACES` of frames ``(B,)``, ``(B, 4)`` m."""
     names = [*cache.spec.proprio_names, *cache.spec.evaluation_names]
@@ -131,7 +92,9 @@ def encode(model: OnnxWorldModel, cache: Cache, frames: NDArray[np.int64]) -> Ar
     return np.stack(latents)
 
 
-def judge_encoder(probe: Probe, fit: tuple[Array, Array], held: tuple[Array, Array]) -> Any:  # noqa: ANN401
+def judge_encoder(
+    probe: NetworkReadout, fit: tuple[Array, Array], held: tuple[Array, Array]
+) -> Any:  # noqa: ANN401
     """R² and error of the probes on held-out frames; ``fit`` and ``held`` are latents, places."""
     linear = linear_probe(*(a.astype(np.float64) for a in (*fit, *held)))
     error = probe(held[0]) - held[1]
@@ -145,7 +108,11 @@ def judge_encoder(probe: Probe, fit: tuple[Array, Array], held: tuple[Array, Arr
 
 
 def judge_predictor(
-    model: OnnxWorldModel, probe: Probe, cache: Cache, starts: NDArray[np.int64], horizon: int
+    model: OnnxWorldModel,
+    probe: NetworkReadout,
+    cache: Cache,
+    starts: NDArray[np.int64],
+    horizon: int,
 ) -> list[dict[str, Any]]:
     """Error of the block's imagined place at some steps ahead, with contact and without."""
     context = model.spec.context
@@ -198,7 +165,9 @@ class TrueDistance:
 
     name = "truth"
 
-    def __init__(self, probe: Probe, horizon: int, growth: float = 1.1, tool: float = 0.5) -> None:
+    def __init__(
+        self, probe: NetworkReadout, horizon: int, growth: float = 1.1, tool: float = 0.5
+    ) -> None:
         """Weigh step h by ``growth ** h``, the tool's distance by ``tool``."""
         weights = growth ** np.arange(horizon)
         self._weights = (weights / weights.sum()).astype(np.float32)
@@ -225,7 +194,7 @@ class _Loop:
     env: str
     bundle: Path
     agent: AgentConfig
-    probe: Probe | None
+    probe: NetworkReadout | None
 
 
 @dataclass
@@ -265,7 +234,7 @@ def _run(seed: int) -> EpisodeResult:
     return run_episode(_worker.world, _worker.agent, seed)
 
 
-def close_the_loop(job: Links, agent: AgentConfig, probe: Probe | None) -> dict[str, Any]:
+def close_the_loop(job: Links, agent: AgentConfig, probe: NetworkReadout | None) -> dict[str, Any]:
     """Success of the agent, with its own cost or with the true distance seen by ``probe``."""
     seeds = range(job.seed, job.seed + job.episodes)
     loop = _Loop(job.env, job.bundle, waiting_world(agent), probe)
@@ -343,7 +312,7 @@ def main() -> int:
         frames = np.sort(rng.choice(frames, min(count, len(frames)), replace=False))
         latents.append(encode(model, cache, frames))
         places.append(places_of(cache, frames))
-    probe = fit_probe(latents[0], places[0])
+    probe = fit_network(latents[0], places[0])
     horizon = agent.planner.horizon
     starts = cache.clip_starts(model.spec.context + horizon, held_out)
     starts = rng.choice(starts, min(job.clips, len(starts)), replace=False)

@@ -21,6 +21,7 @@ from foresee.data_commands import DATA_COMMANDS, Data
 from foresee.errors import UsageError
 from foresee.export_command import Export
 from foresee.replay_commands import Replay
+from foresee.report_command import Report
 from foresee.train_commands import Pretrain, Train
 from world_model.bundle import agent_settings
 from world_model.runtime import FULL_PRECISION, Provider
@@ -46,10 +47,11 @@ def shipped_bundle(env: str) -> Path:
 
 
 def _task(task: Path | None, agent: Path | None, bundle: Path) -> TaskConfig:
-    return TaskConfig(agent=_agent_config(agent, bundle)) if task is None else load_task(task)
+    return TaskConfig(agent=agent_config(agent, bundle)) if task is None else load_task(task)
 
 
-def _agent_config(path: Path | None, bundle: Path) -> AgentConfig:
+def agent_config(path: Path | None, bundle: Path) -> AgentConfig:
+    """Settings of a file, else those that came with the bundle, else the defaults."""
     path = path or agent_settings(bundle)
     return AgentConfig() if path is None else load_agent_config(path)
 
@@ -226,7 +228,7 @@ class Eval:
         job = Evaluation(
             env_id=self.env,
             bundle=bundle,
-            agent=_agent_config(self.agent, bundle),
+            agent=agent_config(self.agent, bundle),
             episodes=self.episodes,
             seed=self.seed,
             image_size=self.image_size,
@@ -335,7 +337,9 @@ class Info:
         print("\n".join(lines_of(summary)))
 
 
-Command = Collect | Train | Pretrain | TrainCritic | Export | Run | Eval | Demo | Info | Replay
+Command = (
+    Collect | Train | Pretrain | TrainCritic | Export | Run | Eval | Demo | Info | Report | Replay
+)
 COMMANDS: dict[str, Callable[..., Any]] = {
     "collect": Collect,
     "train": Train,
@@ -346,6 +350,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "eval": Eval,
     "demo": Demo,
     "info": Info,
+    "report": Report,
     "replay": Replay,
     "data": Data,
 }

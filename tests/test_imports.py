@@ -24,6 +24,8 @@ WITHOUT = {
     "world_model/data": {"torch", "onnx", "rclpy"},
     "world_model/bundle.py": {"torch", "onnx", "rclpy"},
     "world_model/runtime.py": {"torch", "onnx", "rclpy"},
+    "world_model/energy.py": {"torch", "onnx", "onnxruntime", "rclpy"},
+    "world_model/held_out.py": {"torch", "onnx", "rclpy"},
     "world_model/config.py": {"torch", "onnx", "rclpy"},
     "world_model/pretrain_config.py": {"torch", "onnx", "rclpy"},
 }

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from world_model.energy import EnergyQuantiles, quantiles_from
+
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 AGENT_SETTINGS = "agent.yaml"  # not hashed: whoever deploys may edit it
@@ -81,12 +83,15 @@ class Bundle:
         spec: what the model expects and produces.
         manifest: the whole manifest, for people and reports.
         networks: by name ("rollout", "critic" …), what it has beside encoder and predictor.
+        energies: how large the energy of its predictions is on held-out episodes; None for a
+            bundle that does not say.
     """
 
     path: Path
     spec: ModelSpec
     manifest: dict[str, Any]
     networks: Mapping[str, Network] = field(default_factory=dict)
+    energies: EnergyQuantiles | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -211,6 +216,7 @@ def open_bundle(path: Path) -> Bundle:
         )
     try:
         spec = _spec(manifest)
+        energies = quantiles_from(manifest)
         files = {name: manifest["files"][name]["sha256"] for name in MODEL_FILES}
         networks = {}
         for name, entry in manifest.get("networks", {}).items():
@@ -233,7 +239,7 @@ def open_bundle(path: Path) -> Bundle:
                 f"{file}: its hash differs from the manifest's (truncated or changed); copy the "
                 "bundle again or export it again"
             )
-    return Bundle(path, spec, manifest, networks)
+    return Bundle(path, spec, manifest, networks, energies)
 
 
 def unit_of(name: str) -> str:

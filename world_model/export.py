@@ -28,6 +28,8 @@ from world_model.bundle import (
 )
 from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_checkpoint
 from world_model.data.mixture import Mixture
+from world_model.energy import FIELD, EnergyQuantiles
+from world_model.held_out import calibrate_on
 from world_model.jepa import Jepa
 from world_model.rollout_graph import OPSET, rollout_graph
 from world_model.runtime import ROLLOUT, OnnxWorldModel, Start, load_world_model
@@ -104,6 +106,7 @@ def export(
             bundle = add_rollout(staging, ROLLOUT, rollout_graph(model), {})
             details["networks"] = bundle.manifest["networks"]
             details["parity"] = _parity(model, staging, mixture)
+            details[FIELD] = _energies(staging, mixture).to_json()
             write_manifest(staging, spec, details)
             staging.chmod(0o755)
             if out.exists():
@@ -145,6 +148,7 @@ def _details(checkpoint: Checkpoint) -> dict[str, Any]:
         "training": {
             "step": checkpoint.step,
             "seed": checkpoint.config.seed,
+            "held_out": checkpoint.config.held_out,
             "dataset_hash": data["dataset_hash"],
             "frames": data["frames"],
             "regularizer": checkpoint.config.loss.regularizer,
@@ -271,6 +275,15 @@ def _parity(model: Jepa, folder: Path, mixture: Mixture) -> dict[str, Any]:
             f"{PARITY_TOLERANCE:.0e}; the bundle was not written"
         )
     return {"max_abs_error": error, "tolerance": PARITY_TOLERANCE, "samples": len(starts)}
+
+
+def _energies(folder: Path, mixture: Mixture) -> EnergyQuantiles:
+    """How large the energy of predictions is on episodes that were not trained on."""
+    runtime = load_world_model(folder, provider="cpu")
+    try:
+        return calibrate_on(runtime, mixture.cache, mixture.held_out)
+    except ValueError as error:
+        raise ExportError(f"{error}; the bundle was not written") from error
 
 
 def _rollout_error(runtime: OnnxWorldModel, states: list[Start]) -> float:

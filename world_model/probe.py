@@ -15,6 +15,7 @@ from world_model.data.cache import Cache
 from world_model.encoder import unit_scale
 from world_model.jepa import Jepa
 from world_model.latents import encode_rows
+from world_model.readout import fit_linear
 from world_model.vit import VitTrunk
 
 Floats = NDArray[np.float64]
@@ -53,14 +54,7 @@ def linear_probe(
     Returns:
         ``(M,)``; NaN where the target does not vary.
     """
-    mean_x, mean_y = train_x.mean(0), train_y.mean(0)
-    x, y = train_x - mean_x, train_y - mean_y
-    penalty = ridge * (x**2).sum() / x.shape[1] + 1e-9
-    if x.shape[1] <= len(x):
-        weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ y)
-    else:  # the same by the smaller system
-        weights = x.T @ np.linalg.solve(x @ x.T + penalty * np.eye(len(x)), y)
-    residual = ((test_x - mean_x) @ weights + mean_y - test_y) ** 2
+    residual = (fit_linear(train_x, train_y, ridge)(test_x) - test_y) ** 2
     total = ((test_y - test_y.mean(0)) ** 2).sum(0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(total > 1e-12, 1.0 - residual.sum(0) / total, np.nan)

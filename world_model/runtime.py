@@ -19,6 +19,7 @@ from world_model.bundle import (
     ModelSpec,
     open_bundle,
 )
+from world_model.energy import EnergyQuantiles
 
 Provider = Literal["auto", "tensorrt", "cuda", "cpu"]
 Array = NDArray[np.float32]
@@ -70,7 +71,13 @@ class Start(NamedTuple):
 
 
 class OnnxWorldModel:
-    """A loaded bundle. Calls release the interpreter lock; one thread at a time may call it."""
+    """A loaded bundle. Calls release the interpreter lock; one thread at a time may call it.
+
+    Attributes:
+        spec: what it expects and produces.
+        energies: how large `world_model.energy.energy` was on held-out episodes, to judge a
+            surprise by; None for a bundle that does not say.
+    """
 
     def __init__(
         self,
@@ -79,9 +86,11 @@ class OnnxWorldModel:
         predictor: ort.InferenceSession,
         rollout: ort.InferenceSession | None = None,
         critic: ort.InferenceSession | None = None,
+        energies: EnergyQuantiles | None = None,
     ) -> None:
         """Use `load_world_model`."""
         self.spec = spec
+        self.energies = energies
         self._encoder = encoder
         self._predictor = predictor
         self._rollout = rollout
@@ -100,8 +109,12 @@ class OnnxWorldModel:
 
     def encode(self, images: Mapping[str, NDArray[np.uint8]]) -> Array:
         """One set of camera images, each ``(H, W, 3)`` uint8 RGB, to a latent ``(N, D)``."""
-        feed = {f"image.{name}": images[name][None] for name in self.spec.cameras}
-        return self._encoder.run(None, feed)[0][0]
+        return self.encode_batch({name: images[name][None] for name in self.spec.cameras})[0]
+
+    def encode_batch(self, images: Mapping[str, NDArray[np.uint8]]) -> Array:
+        """B sets of camera images, each ``(B, H, W, 3)`` uint8 RGB, to latents ``(B, N, D)``."""
+        feed = {f"image.{name}": images[name] for name in self.spec.cameras}
+        return self._encoder.run(None, feed)[0]
 
     def predict(self, latents: Array, proprio: Array, actions: Array) -> tuple[Array, Array]:
         """One step ahead.
@@ -206,7 +219,7 @@ def load_world_model(
     rollout = None if fused is None else _session(fused, providers, threads)
     judge = bundle.networks.get(CRITIC)
     critic = None if judge is None else _session(judge.path, providers, threads)
-    model = OnnxWorldModel(bundle.spec, encoder, predictor, rollout, critic)
+    model = OnnxWorldModel(bundle.spec, encoder, predictor, rollout, critic, bundle.energies)
     # ONNX Runtime falls back to the CPU when the libraries of a provider cannot be loaded.
     if provider not in ("auto", model.provider):
         raise ProviderError(
