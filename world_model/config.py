@@ -212,6 +212,9 @@ class CriticConfig:
     expectile: float = 0.15
     """Weight of a prediction that is too short beside one that is too long (0.5: the mean). Below
     0.5 it tends to the shortest way the data show, and not to the detours of whoever recorded."""
+    error_in: Literal["log", "steps"] = "log"
+    """What the error is measured in: ``log`` of 1 + steps is most exact near the goal; ``steps``
+    tells far places apart as well, which a way round a wall needs, see docs/experiments.md."""
     negatives: float = 0.3
     """Share of the goals taken from anywhere in the data, at ``max_distance_steps``."""
     max_distance_steps: int = 100
@@ -232,6 +235,9 @@ class CriticConfig:
         require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
         require(self.learning_rate > 0, "learning_rate must be positive", self.learning_rate)
         require(0 < self.expectile < 1, "expectile must lie between 0 and 1", self.expectile)
+        require(
+            self.error_in in ("log", "steps"), "error_in must be 'log' or 'steps'", self.error_in
+        )
         require(0 <= self.negatives < 1, "negatives must lie in [0, 1)", self.negatives)
         require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
         for name in ("seed", "threads"):

@@ -34,28 +34,37 @@ from world_model.predictor import MlpBlock
 from world_model.runtime import load_world_model
 
 _TOLERANCE = 1e-3
+_LINEAR_RANGE = 5.0  # what the longest distance is on the linear scale
 
 
 class Critic(nn.Module):
     """Steps from a latent to a goal, between 0 and ``max_distance_steps``."""
 
-    def __init__(self, latent: int, hidden: int, max_distance_steps: int) -> None:
+    def __init__(self, latent: int, config: CriticConfig) -> None:
         """Build for flattened latents of size ``latent``."""
         super().__init__()
-        self.longest = math.log1p(max_distance_steps)
+        hidden, self.longest = config.hidden, float(config.max_distance_steps)
+        self.in_log = config.error_in == "log"
         self.here = nn.Linear(latent, hidden)
         self.goal = nn.Linear(latent, hidden)
         self.body = nn.Sequential(
             MlpBlock(hidden), nn.LayerNorm(hidden), nn.SiLU(), nn.Linear(hidden, 1)
         )
 
-    def log_steps(self, latents: Tensor, goals: Tensor) -> Tensor:
-        """``log(1 + steps)`` ``(B,)``, unbounded, from ``(B, N, D)`` to ``(B or 1, N, D)``."""
+    def scaled(self, latents: Tensor, goals: Tensor) -> Tensor:
+        """What is learned, unbounded: `scale` of the steps ``(B,)``; arguments as of `forward`."""
         return self.body(self.here(latents.flatten(1)) + self.goal(goals.flatten(1)))[:, 0]
+
+    def scale(self, steps: Tensor) -> Tensor:
+        """Steps to the scale on which errors count, about as wide as the output at the start."""
+        return torch.log1p(steps) if self.in_log else steps * (_LINEAR_RANGE / self.longest)
 
     def forward(self, latents: Tensor, goals: Tensor) -> Tensor:
         """Steps ``(B,)`` from latents ``(B, N, D)`` to goals ``(B or 1, N, D)``."""
-        return torch.expm1(self.log_steps(latents, goals).clamp(0.0, self.longest))
+        found = self.scaled(latents, goals)
+        if self.in_log:
+            return torch.expm1(found.clamp(0.0, math.log1p(self.longest)))
+        return (found * (self.longest / _LINEAR_RANGE)).clamp(0.0, self.longest)
 
 
 @dataclass(frozen=True)
@@ -150,15 +159,15 @@ def fit_critic(
         progress: show a progress bar.
     """
     torch.manual_seed(config.seed)
-    critic = Critic(latents[0].numel(), config.hidden, config.max_distance_steps)
+    critic = Critic(latents[0].numel(), config)
     optimizer = torch.optim.Adam(critic.parameters(), config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.steps)
     rng = np.random.default_rng(config.seed)
     with tqdm(total=config.steps, desc="critic", unit="step", disable=not progress) as bar:
         for step in range(config.steps):
             frames, goals, steps = draw_pairs(cache, episodes, config, rng)
-            predicted = critic.log_steps(latents[frames], latents[goals])
-            error = predicted - torch.from_numpy(np.log1p(steps))
+            predicted = critic.scaled(latents[frames], latents[goals])
+            error = predicted - critic.scale(torch.from_numpy(steps))
             weight = torch.where(error > 0, 1 - config.expectile, config.expectile)
             loss = (weight * error.square()).mean()
             optimizer.zero_grad(set_to_none=True)

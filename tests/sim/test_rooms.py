@@ -90,8 +90,8 @@ def test_base_wall_and_door_are_seen_where_they_are(world):
     assert abs((~wall).sum() - door_px) < 3
 
 
-def test_exploration_goes_through_the_door_often_and_runs_into_walls(env):
-    crossings, blocked, frames = 0, 0, 0
+def test_exploration_goes_through_the_door_often_and_runs_into_walls_and_door_posts(env):
+    crossings, blocked, at_posts, frames = 0, 0, 0, 0
     for seed in range(15):
         _, info = env.reset(seed=seed)
         explorer = sim.make_explorer(env, np.random.default_rng(seed))
@@ -104,9 +104,12 @@ def test_exploration_goes_through_the_door_often_and_runs_into_walls(env):
             before = side
             speed = env.unwrapped.proprio()
             blocked += bool((np.abs(action - speed)[np.abs(action) > 0.5] > 0.45).any())
+            from_door = np.abs(info["base_position_m"] - info["door_position_m"])
+            at_posts += bool(from_door[0] < 0.3 and 0.2 < from_door[1] < 0.6)
             frames += 1
     assert crossings >= 10
     assert blocked > 0.05 * frames
+    assert at_posts > 0.02 * frames
 
 
 def test_the_readings_do_not_tell_where_the_base_is(env):

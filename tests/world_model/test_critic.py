@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -62,6 +63,23 @@ def test_the_runtime_counts_steps(made: CriticResult, exported: Path, dots: Path
     assert not without.has_critic
     with pytest.raises(BundleError, match="train-critic"):
         without.critic(latents, latents[0])
+
+
+def test_errors_in_steps_rank_ways_as_well_and_stay_in_range(
+    dots: Path, trained: Path, exported: Path, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, error_in="steps", negatives=0.0)
+    bundle = tmp_path / "bundle"
+    shutil.copytree(exported, bundle)
+    result = train_critic(trained, dots, tmp_path / "out", settings, bundle, progress=False)
+    assert result.spearman > 0.4
+    model = load_world_model(bundle)
+    frames = build_cache(dots, progress=False).images["scene"]
+    latents = np.stack([model.encode({"scene": np.array(frames[i])}) for i in range(40)])
+    steps = model.critic(latents, latents[0])
+    assert steps.min() >= 0.0
+    assert 5.0 < steps.max() <= 40.0  # far is far, in steps
+    assert steps[0] < 0.5 * steps.mean()
 
 
 def test_the_same_seed_gives_the_same_critic(
@@ -129,8 +147,9 @@ def _swap_encoder(bundle: Path) -> None:
         ("negatives", 1.0),
         ("held_out", 0.0),
         ("threads", -1),
+        ("error_in", "miles"),
     ],
 )
-def test_settings_have_limits(setting: str, value: float) -> None:
+def test_settings_have_limits(setting: str, value: object) -> None:
     with pytest.raises(TrainConfigError, match=setting):
         CriticConfig(**{setting: value})
