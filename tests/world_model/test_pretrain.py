@@ -31,11 +31,11 @@ TINY = PretrainConfig(
     predictor=VitConfig(width=24, depth=1, heads=2),
     mask=MaskConfig(short_blocks=3),
     frames=4,
-    steps=120,
+    steps=80,
     batch=24,
     learning_rate=1e-2,
     warmup_steps=10,
-    validate_every=60,
+    validate_every=40,
     checkpoint_every=20,
     threads=1,
 )
@@ -74,7 +74,7 @@ def pretrained(streams: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_what_is_hidden_is_predicted_better_than_by_a_constant(pretrained: Path) -> None:
     first, last = load_any_checkpoint(pretrained).history
-    assert last["prediction_ratio"] < 0.9
+    assert last["prediction_ratio"] < 0.93
     assert last["prediction_ratio"] < first["prediction_ratio"]
     assert last["std_mean"] > 0.05
     assert last["probe_r2"] == {}  # there is nothing to judge by
@@ -139,9 +139,9 @@ def test_the_target_encoder_is_a_moving_average(streams: Path, tmp_path: Path) -
 
 def test_single_frames_are_learned_from_too(streams: Path, tmp_path: Path) -> None:
     """I-JEPA; and a trunk takes frames of any size."""
-    config = dataclasses.replace(TINY, frames=1, batch=64)
+    config = dataclasses.replace(TINY, frames=1, batch=48)
     result = pretrain([streams], tmp_path / "run", config, progress=False)
-    assert result.validation["prediction_ratio"] < 0.9
+    assert result.validation["prediction_ratio"] < 0.93
     trunk = VitTrunk(VIT)
     assert trunk(torch.zeros(1, 3, 16, 48)).shape == (1, 2 * 6, VIT.width)
     frame = torch.rand(1, 1, 3, SIZE, SIZE)
@@ -149,32 +149,34 @@ def test_single_frames_are_learned_from_too(streams: Path, tmp_path: Path) -> No
 
 
 def test_a_resumed_run_repeats_its_losses(
-    streams: Path, pretrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    streams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    config = dataclasses.replace(TINY, steps=30, validate_every=30)
+    pretrain(streams, tmp_path / "whole", config, progress=False)
     append = loop._append_losses
 
     def append_and_interrupt(out: Path, step: int, losses: dict[str, float]) -> None:
         append(out, step, losses)
-        if step == 50:
+        if step == 15:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(loop, "_append_losses", append_and_interrupt)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        assert not pretrain(streams, tmp_path / "cut", TINY, progress=False).finished
+        assert not pretrain(streams, tmp_path / "cut", config, progress=False).finished
     finally:
         signal.signal(signal.SIGINT, before)
     monkeypatch.undo()
-    assert pretrain(streams, tmp_path / "cut", TINY, resume=True, progress=False).finished
-    assert read_losses(tmp_path / "cut") == read_losses(pretrained)
-    ends = [load_any_checkpoint(run).model for run in (tmp_path / "cut", pretrained)]
+    assert pretrain(streams, tmp_path / "cut", config, resume=True, progress=False).finished
+    assert read_losses(tmp_path / "cut") == read_losses(tmp_path / "whole")
+    ends = [load_any_checkpoint(run).model for run in (tmp_path / "cut", tmp_path / "whole")]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
 
 
 def test_a_model_on_the_frozen_trunk_learns_and_leaves_it_as_it_is(
     dots: Path, pretrained: Path, tmp_path: Path
 ) -> None:
-    config = dataclasses.replace(ON_VIT, encoder_from=str(pretrained), steps=150)
+    config = dataclasses.replace(ON_VIT, encoder_from=str(pretrained), steps=80)
     result = train(dots, tmp_path / "run", config, progress=False)
     assert result.validation["rollout_ratio"] < 0.8
     assert min(result.validation["probe_r2"].values()) > 0.8
