@@ -31,6 +31,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from controller.memory import AppliedCommand
+from controller.surprise import Surprise
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.command_interfaces import APPLIED_TOPIC, TWIST_TOPIC
@@ -67,6 +68,7 @@ class AgentNode(LifecycleNode):
         _answer_wrong_transitions(self)
         self._problem = ""  # why configuring failed
         self._loaded: LoadedAgent | None = None
+        self._surprise: Surprise | None = None
         self._axes: list[int] = []
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
@@ -283,10 +285,15 @@ class AgentNode(LifecycleNode):
         )
         self._step_s.append(time.monotonic() - begin_s)
         self._plans_made += 1
-        self._publish_status(plan, stamp_ns, now_ns)
-
-    def _publish_status(self, plan: Plan, stamp_ns: int, begin_ns: int) -> None:
         end_ns = self.get_clock().now().nanoseconds
+        if self._surprise is None or self._surprise.model is not self._loaded.model:
+            self._surprise = Surprise(self._loaded.model)
+        surprise = self._surprise.see(agent.state.frames, agent.state.commands)
+        self._publish_status(plan, stamp_ns, now_ns, end_ns, surprise)
+
+    def _publish_status(
+        self, plan: Plan, stamp_ns: int, begin_ns: int, end_ns: int, surprise: float
+    ) -> None:
         self._status = plan.status.value
         values = self._begun(self._status, stamp_ns) | plan_values(plan)
         values |= {
@@ -294,6 +301,7 @@ class AgentNode(LifecycleNode):
             "observation_age_ms": (begin_ns - stamp_ns) / 1e6,
             "latency_ms": (end_ns - stamp_ns) / 1e6,
             "lead_ms": (plan.start_ns - end_ns) / 1e6,
+            "surprise": surprise,
         }
         message = diagnostics(end_ns, status_name(self), self._status, values, level(self._status))
         self._status_publisher.publish(message)
