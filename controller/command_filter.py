@@ -23,6 +23,9 @@ from controller.viability import Motion
 
 # How much of the difference between reading and command is taken over with each reading.
 _CORRECTION = 0.2
+# A robot that takes velocities and is not where it was commanded to stands for this long; one that
+# takes positions stands until it is armed again.
+_LOST_S = 1.0
 # A late tick held its command for longer; more than this is not believed of one.
 _LONGEST_TICK_S = 0.2
 
@@ -243,6 +246,7 @@ class CommandFilter:
         self._tool = Motion.at_rest(np.zeros(3))
         self._tracker = Tracker()
         self._lost_track = False
+        self._lost_for_s = 0.0
         self._released = True
         self.motion = Motion.at_rest(np.zeros(limits.axes.axes))
 
@@ -340,6 +344,10 @@ class CommandFilter:
             return
         far = bool(np.abs(error).max() > self.times.tracking)
         self._lost_track = far and not self._shadow
+        self._lost_for_s = self._lost_for_s + self._dt_s if self._lost_track else 0.0
+        if self._corrected and self.motion.rests and self._lost_for_s > _LOST_S:
+            self.begin(reading)  # it takes velocities and was told to stand: it is where it is
+            return
         if self._corrected and not self._lost_track:
             self._tracker.shift(_CORRECTION * error)
             self._move(_CORRECTION * error)

@@ -238,3 +238,13 @@ def test_whatever_comes_the_command_is_finite_and_within_limits(ticks):
 def test_times_that_cannot_be_meant_are_refused(kind, wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         kind(**wrong)
+
+
+def test_a_robot_that_was_moved_stands_and_then_goes_on_from_where_it_is():
+    tool = Tool()
+    tool.position = tool.reported = MIDDLE + np.array([-0.2, 0.0, 0.0])
+    states = [tool.tick(wanted=np.zeros(3)).state for _ in range(150)]
+    assert states[0] is CommandState.FOLLOWING  # armed before anything was known to be wrong
+    assert states[50] is CommandState.NOT_TRACKING
+    assert states[-1] is CommandState.FOLLOWING
+    np.testing.assert_allclose(tool.filter.motion.position, tool.position, atol=1e-6)
