@@ -21,6 +21,7 @@ EXTRAS = {
         "ros-trajectory-msgs==5.3.6",
         "ros-diagnostic-msgs==5.3.6",
         "ros-std-srvs==5.3.6",
+        "ros-visualization-msgs==5.3.6",
     ],
     "dev": ["pytest", "pytest-timeout", "coverage", "hypothesis", "ruff", "mypy"],
 }

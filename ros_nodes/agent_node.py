@@ -6,9 +6,11 @@ runs `controller.agent.Agent` on it, inside calls that release the interpreter.
 Subscribes: per camera of the bundle ``<camera>/image_raw``, ``<camera>/image_raw/compressed`` and
 the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``; for what was really applied
 ``servo_node/delta_twist_cmds`` or, where joints are commanded, ``command_node/applied``;
-``task`` (String, latched): a task file to change to while it runs.
+``task`` (String, latched): a task file to change to while it runs; ``goal_file`` (String, latched):
+an image file as the goal, with ``{camera}`` in its name where there are several.
+Service: ``~/set_goal`` (Trigger): what the cameras see now is the goal.
 Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
-``~/process`` (String, latched: who this is, for `command_node` to watch), ``/diagnostics`` (1 Hz).
+``plan_markers`` (MarkerArray: the way of the tool that the plan asks for), ``~/process`` (String, latched: who this is, for `command_node` to watch), ``/diagnostics`` (1 Hz).
 """
 
 from __future__ import annotations
@@ -28,8 +30,11 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
+from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
 
+from controller.goals import GoalConfig
 from controller.memory import AppliedCommand
 from controller.surprise import Surprise
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
@@ -39,17 +44,20 @@ from ros_nodes.convert import (
     action_axes,
     diagnostics,
     plan_to_trajectory,
+    pose_to_position,
     stamp_to_ns,
     status_name,
     twist_to_velocity,
 )
 from ros_nodes.latest_images import ImageSet, LatestImages
 from ros_nodes.loaded_agent import LoadedAgent
+from ros_nodes.markers import path_markers, tool_path
 from ros_nodes.params import AgentParameters, declare_parameters
 from ros_nodes.plan_status import goal_in_words, level, plan_values
 from ros_nodes.process import run_node
 from ros_nodes.process_watch import identity
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
+from ros_nodes.resources import load_goal_images
 
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
@@ -87,6 +95,8 @@ class AgentNode(LifecycleNode):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self._process = self.create_publisher(String, "~/process", qos.LATCHED)
         self._process.publish(String(data=identity()))
+        self._markers = self.create_publisher(MarkerArray, "plan_markers", qos.COMMAND)
+        self.create_service(Trigger, "~/set_goal", self._on_set_goal)
         self.create_timer(1.0, self._publish_diagnostics)
 
     def start(self) -> None:
@@ -165,6 +175,7 @@ class AgentNode(LifecycleNode):
         # Readings before images: of what arrives together, the executor serves the first first.
         self._subscribed = [
             self.create_subscription(String, "task", self._on_task, qos.LATCHED),
+            self.create_subscription(String, "goal_file", self._on_goal_file, qos.LATCHED),
             self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR),
             self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
             *(
@@ -207,6 +218,21 @@ class AgentNode(LifecycleNode):
     def _on_task(self, message: String) -> None:
         if self._loaded is not None:
             self._loaded.request(Path(message.data))
+
+    def _on_goal_file(self, message: String) -> None:
+        if self._loaded is None:
+            return
+        try:
+            goal = GoalConfig(image=message.data)
+            images = load_goal_images(goal, self._loaded.model)
+            self._latest.put_goal_images(images, self.get_clock().now().nanoseconds)
+        except (ValueError, OSError) as error:
+            self._refuse(f"goal file {message.data!r}: {error}")
+
+    def _on_set_goal(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._latest.goal_from_frames()
+        response.message = "what the cameras see now" if response.success else "no frames yet"
+        return response
 
     def _on_joints(self, message: JointState) -> None:
         self._joints.add(stamp_to_ns(message.header.stamp), message)
@@ -283,6 +309,7 @@ class AgentNode(LifecycleNode):
         self._plan_publisher.publish(
             plan_to_trajectory(plan, spec.action_names, self._given.base_frame)
         )
+        self._publish_markers(plan, stamp_ns)
         self._step_s.append(time.monotonic() - begin_s)
         self._plans_made += 1
         end_ns = self.get_clock().now().nanoseconds
@@ -290,6 +317,12 @@ class AgentNode(LifecycleNode):
             self._surprise = Surprise(self._loaded.model)
         surprise = self._surprise.see(agent.state.frames, agent.state.commands)
         self._publish_status(plan, stamp_ns, now_ns, end_ns, surprise)
+
+    def _publish_markers(self, plan: Plan, stamp_ns: int) -> None:
+        pose = self._poses.nearest(stamp_ns, self._max_skew_ns)
+        if pose is not None and plan.usable and self._markers.get_subscription_count():
+            path = tool_path(plan, self._axes, pose_to_position(pose))
+            self._markers.publish(path_markers(path, self._given.base_frame, plan.start_ns))
 
     def _publish_status(
         self, plan: Plan, stamp_ns: int, begin_ns: int, end_ns: int, surprise: float

@@ -79,7 +79,11 @@ class Graph:
     """
 
     def __init__(
-        self, nodes: Sequence[NodeSpec], run_dir: Path, domain_id: int | None = None
+        self,
+        nodes: Sequence[NodeSpec],
+        run_dir: Path,
+        domain_id: int | None = None,
+        sim_time: bool = False,
     ) -> None:
         """Describe a graph; nothing is started yet.
 
@@ -87,6 +91,7 @@ class Graph:
             nodes: in the order of starting; they are stopped in reverse order.
             run_dir: gets ``params/<node>.yaml`` and ``logs/<node>.log``.
             domain_id: ROS domain; ``None`` for a random free one.
+            sim_time: all nodes but the simulation get ``use_sim_time``.
 
         Raises:
             ValueError: a parameter out of range.
@@ -95,6 +100,7 @@ class Graph:
             for one in (node, *node.children):
                 check(one.parameters)
         self._nodes = tuple(nodes)
+        self._sim_time = sim_time
         self._run_dir = run_dir.resolve()
         self._running: list[Child] = []
         self._started_at = time.time()
@@ -221,6 +227,8 @@ class Graph:
         path = self._run_dir / "params" / f"{node.name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
         values = dict(as_mapping(node.parameters))
+        if self._sim_time and node.executable != "sim_node":
+            values["use_sim_time"] = True
         content = {f"/**/{node.executable}": {"ros__parameters": values}}
         path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
         return path
@@ -239,6 +247,7 @@ def sim_graph(
     threads: int = 1,
     record: bool = True,
     domain_id: int | None = None,
+    sim_time: bool = False,
 ) -> Graph:
     """The whole graph in simulation: recorder, simulated robot, agent, command node.
 
@@ -254,7 +263,9 @@ def sim_graph(
         threads: CPU threads of the model.
         record: whether to record a bag, and the plans' inputs in ``plans.mcap``.
         domain_id: ROS domain; ``None`` for a random free one.
+        sim_time: the world's time is that of all nodes, by ``/clock``.
     """
+    sim = replace(sim or SimParameters(), publish_clock=sim_time)
     agent = AgentParameters(
         bundle=str(bundle.resolve()),
         agent_config="" if agent_config is None else str(agent_config.resolve()),
@@ -265,7 +276,7 @@ def sim_graph(
         threads=threads,
     )
     nodes = [
-        NodeSpec("sim_node", sim or SimParameters()),
+        NodeSpec("sim_node", sim),
         supervised(
             NodeSpec("agent_node", agent), NodeSpec("command_node", command or CommandParameters())
         ),
@@ -273,7 +284,7 @@ def sim_graph(
     if record:
         path = str((run_dir / "bag").resolve())
         nodes.insert(0, NodeSpec("recorder_node", RecorderParameters(path=path)))
-    return Graph(nodes, run_dir, domain_id)
+    return Graph(nodes, run_dir, domain_id, sim_time)
 
 
 def supervised(

@@ -74,6 +74,28 @@ class LatestImages:
             self._goals[camera] = taken
             self._new_goal = self._goals.keys() == self._cameras
 
+    def put_goal_images(self, images: Mapping[str, NDArray[np.uint8]], stamp_ns: int) -> None:
+        """Take in a whole goal, ``(H, W, 3)`` uint8 RGB for each camera.
+
+        Raises:
+            ValueError: a camera has none.
+        """
+        missing = sorted(self._cameras - images.keys())
+        if missing:
+            raise ValueError(f"no image for camera {missing[0]!r}")
+        with self._changed:
+            self._goals = {camera: (stamp_ns, images[camera]) for camera in self._cameras}
+            self._new_goal = True
+
+    def goal_from_frames(self) -> bool:
+        """Make what the cameras see now the goal; False when they have shown nothing yet."""
+        with self._changed:
+            if self._frames.keys() != self._cameras:
+                return False
+            self._goals = dict(self._frames)
+            self._new_goal = True
+            return True
+
     def wait(self) -> tuple[ImageSet, ImageSet | None] | None:
         """Wait for frames that `wait` has not given yet.
 

@@ -71,6 +71,10 @@ class SimParameters:
         0.2, "the tool stops when no command came for this long, s", low=0.01, high=10.0
     )
     base_frame: str = parameter("panda_link0", "frame of commands and tool poses")
+    publish_clock: bool = parameter(
+        False,
+        "publish the world's time on /clock, for nodes with use_sim_time; ~/reset sets it back",
+    )
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,14 @@ COMMAND_LOG = QoSProfile(
     durability=DurabilityPolicy.VOLATILE,
 )
 
+# The clock of a simulation, as rclcpp's ClockQoS.
+CLOCK = QoSProfile(
+    history=_KEEP_LAST,
+    depth=1,
+    reliability=ReliabilityPolicy.BEST_EFFORT,
+    durability=DurabilityPolicy.VOLATILE,
+)
+
 # Goals: whoever comes later still gets the last one.
 LATCHED = QoSProfile(
     history=_KEEP_LAST,

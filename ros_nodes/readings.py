@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 
 Reading = TypeVar("Reading")
 _KEPT = 100  # one second at 100 Hz
+_ANEW_NS = 100_000_000
 
 
 class ReadingBuffer(Generic[Reading]):
@@ -27,7 +28,9 @@ class ReadingBuffer(Generic[Reading]):
         self._readings: deque[tuple[int, Reading]] = deque(maxlen=_KEPT)
 
     def add(self, stamp_ns: int, reading: Reading) -> None:
-        """Take in a reading."""
+        """Take in a reading; one from long before the last begins a new time (a reset clock)."""
+        if self._readings and stamp_ns < self._readings[-1][0] - _ANEW_NS:
+            self._readings.clear()
         self._readings.append((stamp_ns, reading))
 
     def nearest(self, stamp_ns: int, max_skew_ns: int) -> Reading | None:

@@ -21,11 +21,13 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import Trigger
 
 import sim  # noqa: F401 registers the environments
+from controller.types import NS_PER_S
 from ros_nodes import qos
 from ros_nodes.convert import (
     action_axes,
@@ -44,6 +46,7 @@ from sim.envs.base import WorldEnv
 # After a pause of the whole machine the world does not race to catch up.
 _MAX_ADVANCE_S = 0.1
 _RESET_TIMEOUT_S = 5.0
+_BEGIN_NS = NS_PER_S  # a stamp of 0 means that there is none
 
 
 class SimNode(Node):
@@ -93,6 +96,15 @@ class SimNode(Node):
             )
             for name in given.cameras
         }
+        self._clock_publisher = None
+        self._time_ns = _BEGIN_NS  # of the world, since it began
+        if given.publish_clock:
+            if self.get_parameter("use_sim_time").value:
+                raise ValueError(
+                    "parameter publish_clock: the clock cannot follow itself; leave "
+                    "use_sim_time to the other nodes"
+                )
+            self._clock_publisher = self.create_publisher(Clock, "/clock", qos.CLOCK)
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
         self._poses = self.create_publisher(PoseStamped, "tool_pose", qos.STATE)
         self._truths = self.create_publisher(Float64MultiArray, "evaluation/truth", qos.STATE)
@@ -150,6 +162,7 @@ class SimNode(Node):
             if self._reset_wanted.is_set():
                 self._reset_wanted.clear()
                 self._env.reset(seed=int(self.get_parameter("seed").value))
+                self._time_ns = _BEGIN_NS
                 deadline_s = time.monotonic()
                 self._reset_done.set()
             behind = max(0, int((time.monotonic() - deadline_s) / period_s))
@@ -167,9 +180,17 @@ class SimNode(Node):
             velocity = np.zeros(3)
         self._env.command(velocity[self._axes].astype(np.float32))
         self._env.advance(duration_s)
+        self._time_ns += round(duration_s * NS_PER_S)
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(Clock(clock=ns_to_stamp(self._time_ns)))
+
+    def _now_ns(self) -> int:
+        if self._clock_publisher is not None:
+            return self._time_ns
+        return int(self.get_clock().now().nanoseconds)
 
     def _publish_state(self) -> None:
-        stamp_ns = self.get_clock().now().nanoseconds
+        stamp_ns = self._now_ns()
         readings = self._env.proprio().astype(float)
         joints = JointState(
             name=self._joint_names,
@@ -184,7 +205,7 @@ class SimNode(Node):
 
     def _publish_images(self) -> None:
         # Before rendering: that is the capture time. The world stands still for all cameras.
-        stamp_ns = self.get_clock().now().nanoseconds
+        stamp_ns = self._now_ns()
         for name, camera in self._cameras.items():
             image = array_to_image(self._env.view(name), stamp_ns, f"{name}_optical_frame")
             camera.images.publish(image)
