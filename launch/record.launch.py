@@ -8,7 +8,9 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 
 ARGUMENTS = [
-    DeclareLaunchArgument("path", description="folder of the new bag; must not exist"),
+    DeclareLaunchArgument(
+        "path", description="folder of the new bag (-2, … if it exists)"
+    ),
 ]
 
 

@@ -1,8 +1,8 @@
 """Agent and command node for a robot that runs already: `ros2 launch foresee robot.launch.py …`.
 
-The robot's side must give camera frames, joint states and the tool pose, and take TwistStamped
-commands as MoveIt Servo does. What differs between robots is in `params_file` (start from
-`config/robot.yaml`) and in the topic arguments.
+One file in `config/robots/` says all that differs between robots: copy the nearest one and edit it.
+The supervisor starts the nodes, starts again what dies and stops the robot when `command_node` is
+lost. Begin with `shadow: true` in that file; docs/hardware.md goes through it step by step.
 """
 
 from launch.actions import DeclareLaunchArgument
@@ -17,13 +17,18 @@ ARGUMENTS = [
     DeclareLaunchArgument("bundle", description="folder of the world model bundle"),
     DeclareLaunchArgument(
         "params_file",
-        default_value=PathJoinSubstitution([FindPackageShare("foresee"), "config", "robot.yaml"]),
-        description="parameters of agent_node and command_node: limits, frames, rates",
+        default_value=PathJoinSubstitution(
+            [FindPackageShare("foresee"), "config", "robots", "franka_panda.yaml"]
+        ),
+        description="parameters of all nodes: interface, joints, limits, frames",
+    ),
+    DeclareLaunchArgument(
+        "namespace", default_value="", description="of all names, where there are several robots"
     ),
     DeclareLaunchArgument(
         "image_topic",
         default_value="scene/image_raw",
-        description="the camera the bundle calls `scene`",
+        description="the camera the bundle calls `scene`; JPEG is expected at <this>/compressed",
     ),
     DeclareLaunchArgument(
         "goal_topic", default_value="scene/goal_image", description="goal images, latched"
@@ -37,38 +42,46 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "command_topic",
         default_value="servo_node/delta_twist_cmds",
-        description="TwistStamped input of the robot",
+        description="TwistStamped input of the robot, for the interface twist_stamped",
+    ),
+    DeclareLaunchArgument(
+        "use_sim_time", default_value="false", description="take the time from /clock"
     ),
 ]
 
 
 def generate_launch_description():
     """What `ros2 launch` runs."""
-    params_file = LaunchConfiguration("params_file")
-    pose = ("tool_pose", LaunchConfiguration("pose_topic"))
-    command = ("servo_node/delta_twist_cmds", LaunchConfiguration("command_topic"))
-    bundle = ParameterValue(LaunchConfiguration("bundle"), value_type=str)
-    agent = Node(
+    topics = {
+        "scene/image_raw": "image_topic",
+        "scene/image_raw/compressed": "image_topic",
+        "scene/goal_image": "goal_topic",
+        "joint_states": "joint_topic",
+        "tool_pose": "pose_topic",
+        "servo_node/delta_twist_cmds": "command_topic",
+    }
+    remappings = [
+        (name, [LaunchConfiguration(argument), "/compressed"])
+        if name.endswith("/compressed")
+        else (name, LaunchConfiguration(argument))
+        for name, argument in topics.items()
+    ]
+    bundle = ["agent_node.bundle:=", LaunchConfiguration("bundle")]
+    supervisor = Node(
         package="foresee",
-        executable="agent_node",
-        name="agent_node",
+        executable="supervisor_node",
+        name="supervisor_node",
+        namespace=LaunchConfiguration("namespace"),
         output="screen",
-        parameters=[params_file, {"bundle": bundle}],
-        remappings=[
-            pose,
-            command,
-            ("joint_states", LaunchConfiguration("joint_topic")),
-            ("scene/image_raw", LaunchConfiguration("image_topic")),
-            ("scene/goal_image", LaunchConfiguration("goal_topic")),
+        parameters=[
+            LaunchConfiguration("params_file"),
+            {
+                "settings": ParameterValue([bundle], value_type=list[str]),
+                "use_sim_time": ParameterValue(
+                    LaunchConfiguration("use_sim_time"), value_type=bool
+                ),
+            },
         ],
+        remappings=remappings,
     )
-    commands = Node(
-        package="foresee",
-        executable="command_node",
-        name="command_node",
-        output="screen",
-        parameters=[params_file],
-        remappings=[pose, command],
-        additional_env={"OMP_NUM_THREADS": "1"},
-    )
-    return LaunchDescription([*ARGUMENTS, agent, commands])
+    return LaunchDescription([*ARGUMENTS, supervisor])

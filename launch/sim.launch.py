@@ -23,6 +23,9 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "image_size", default_value="64", description="image height and width, pixels"
     ),
+    DeclareLaunchArgument(
+        "sim_time", default_value="false", description="the world's time is that of all nodes"
+    ),
 ]
 
 
@@ -43,22 +46,24 @@ def generate_launch_description():
                 "env_id": typed("env_id", str),
                 "seed": typed("seed", int),
                 "image_size": typed("image_size", int),
+                "publish_clock": typed("sim_time", bool),
             }
         ],
     )
-    agent = Node(
+    agent = [
+        ["agent_node.bundle:=", LaunchConfiguration("bundle")],
+        ["agent_node.agent_config:=", LaunchConfiguration("agent_config")],
+    ]
+    supervisor = Node(
         package="foresee",
-        executable="agent_node",
-        name="agent_node",
+        executable="supervisor_node",
+        name="supervisor_node",
         output="screen",
-        parameters=[{"bundle": typed("bundle", str), "agent_config": typed("agent_config", str)}],
-        additional_env={"OMP_NUM_THREADS": "1"},
+        parameters=[
+            {
+                "settings": ParameterValue(agent, value_type=list[str]),
+                "use_sim_time": typed("sim_time", bool),
+            }
+        ],
     )
-    commands = Node(
-        package="foresee",
-        executable="command_node",
-        name="command_node",
-        output="screen",
-        additional_env={"OMP_NUM_THREADS": "1"},
-    )
-    return LaunchDescription([*ARGUMENTS, simulator, agent, commands])
+    return LaunchDescription([*ARGUMENTS, simulator, supervisor])

@@ -10,7 +10,8 @@ the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``; for what w
 an image file as the goal, with ``{camera}`` in its name where there are several.
 Service: ``~/set_goal`` (Trigger): what the cameras see now is the goal.
 Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
-``plan_markers`` (MarkerArray: the way of the tool that the plan asks for), ``~/process`` (String, latched: who this is, for `command_node` to watch), ``/diagnostics`` (1 Hz).
+``plan_markers`` (MarkerArray: the way of the tool that the plan asks for), ``~/process`` (String,
+latched: who this is, for `command_node` to watch), ``/diagnostics`` (1 Hz).
 """
 
 from __future__ import annotations
@@ -19,14 +20,18 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
@@ -59,6 +64,7 @@ from ros_nodes.process_watch import identity
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
 from ros_nodes.resources import load_goal_images
 
+Message = TypeVar("Message")
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
 # How long the executor may hold the interpreter when the planner comes back from the model, which
@@ -174,36 +180,35 @@ class AgentNode(LifecycleNode):
         assert self._loaded is not None
         # Readings before images: of what arrives together, the executor serves the first first.
         self._subscribed = [
-            self.create_subscription(String, "task", self._on_task, qos.LATCHED),
-            self.create_subscription(String, "goal_file", self._on_goal_file, qos.LATCHED),
-            self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR),
-            self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
-            *(
-                self.create_subscription(TwistStamped, topic, self._on_command, qos.COMMAND_LOG)
-                for topic in (TWIST_TOPIC, APPLIED_TOPIC)
-            ),
+            self._listen(String, "task", self._on_task, qos.LATCHED),
+            self._listen(String, "goal_file", self._on_goal_file, qos.LATCHED),
+            self._listen(JointState, "joint_states", self._on_joints, qos.SENSOR),
+            self._listen(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
+            self._listen(TwistStamped, TWIST_TOPIC, self._on_command, qos.COMMAND_LOG),
+            self._listen(TwistStamped, APPLIED_TOPIC, self._on_command, qos.COMMAND_LOG),
         ]
         for camera in self._loaded.model.spec.cameras:
-
-            def on_goal(message: Image, camera: str = camera) -> None:
-                try:
-                    self._latest.put_goal(camera, message)
-                except ValueError as error:
-                    self._warn(f"goal image of {camera!r} dropped: {error}")
-
-            def on_frame(message: Image | CompressedImage, camera: str = camera) -> None:
-                try:
-                    self._latest.put_frame(camera, message)
-                except ValueError as error:
-                    self._warn(f"frame of {camera!r} dropped: {error}")
-
+            goal = partial(self._latest.put_goal, camera)
+            frame = partial(self._latest.put_frame, camera)
+            raw, small = f"{camera}/image_raw", f"{camera}/image_raw/compressed"
             self._subscribed += [
-                self.create_subscription(Image, f"{camera}/goal_image", on_goal, qos.LATCHED),
-                self.create_subscription(Image, f"{camera}/image_raw", on_frame, qos.SENSOR),
-                self.create_subscription(
-                    CompressedImage, f"{camera}/image_raw/compressed", on_frame, qos.SENSOR
-                ),
+                self._listen(Image, f"{camera}/goal_image", goal, qos.LATCHED),
+                self._listen(Image, raw, frame, qos.SENSOR),
+                self._listen(CompressedImage, small, frame, qos.SENSOR),
             ]
+
+    def _listen(
+        self, kind: type[Message], topic: str, take: Callable[[Message], None], quality: QoSProfile
+    ) -> Subscription:
+        """Subscribe; a message that cannot be used is dropped and told of."""
+
+        def callback(message: Message) -> None:
+            try:
+                take(message)
+            except Exception as error:  # whatever comes from outside must not end the node
+                self._warn(f"{topic}: message dropped: {' '.join(str(error).split())[:200]}")
+
+        return self.create_subscription(kind, topic, callback, quality)
 
     def _end_planning(self) -> None:
         if self._thread is None:
@@ -222,12 +227,8 @@ class AgentNode(LifecycleNode):
     def _on_goal_file(self, message: String) -> None:
         if self._loaded is None:
             return
-        try:
-            goal = GoalConfig(image=message.data)
-            images = load_goal_images(goal, self._loaded.model)
-            self._latest.put_goal_images(images, self.get_clock().now().nanoseconds)
-        except (ValueError, OSError) as error:
-            self._refuse(f"goal file {message.data!r}: {error}")
+        images = load_goal_images(GoalConfig(image=message.data), self._loaded.model)
+        self._latest.put_goal_images(images, self.get_clock().now().nanoseconds)
 
     def _on_set_goal(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._latest.goal_from_frames()

@@ -159,7 +159,7 @@ class SupervisorNode(Node):
             if not (node and assigned and dot and parameter):
                 raise ValueError(f"parameter settings: {setting!r} is not node.parameter:=value")
             section = content.setdefault(f"/**/{node}", {"ros__parameters": {}})
-            section["ros__parameters"][parameter] = yaml.safe_load(value)
+            section["ros__parameters"][parameter] = "" if value == "" else yaml.safe_load(value)
         if not content:
             return []
         with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:

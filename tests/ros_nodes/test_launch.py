@@ -20,6 +20,8 @@ PARAMETERS = {
     "agent_node": params.AgentParameters,
     "command_node": params.CommandParameters,
     "recorder_node": params.RecorderParameters,
+    "supervisor_node": params.SupervisorParameters,
+    "fake_robot_node": params.FakeRobotParameters,
 }
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 
@@ -31,6 +33,15 @@ class Recorder:
 
 def names(node: str) -> set[str]:
     return {field.name for field in fields(PARAMETERS[node])}
+
+
+def configurations(value) -> set[str]:
+    """Names of the launch arguments that a value is made of."""
+    if isinstance(value, list | tuple):
+        return set().union(*(configurations(item) for item in value))
+    if type(value).__name__ == "LaunchConfiguration":
+        return {value.args[0]}
+    return configurations(value.args) if isinstance(value, Recorder) else set()
 
 
 @pytest.fixture
@@ -72,10 +83,12 @@ def test_launch_file_fits_the_nodes(path):
         assert f'"{executable} = ros_nodes.{executable}:main"' in setup
         for entry in node.kwargs.get("parameters", []):
             if isinstance(entry, dict):
-                assert set(entry) <= names(executable)
-                for value in entry.values():
-                    declared = {argument.args[0] for argument in arguments}
-                    assert value.args[0].args[0] in declared
+                assert set(entry) <= names(executable) | {"use_sim_time"}
+                declared = {argument.args[0] for argument in arguments}
+                assert configurations(list(entry.values())) <= declared
+                for setting in entry["settings"].args[0] if "settings" in entry else []:
+                    child, _, parameter = setting[0].removesuffix(":=").partition(".")
+                    assert parameter in names(child)
 
 
 def test_the_parameter_file_for_robots_holds_only_known_parameters():
