@@ -8,9 +8,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 from launch import LaunchDescription
 
 ARGUMENTS = [
-    DeclareLaunchArgument(
-        "path", description="folder of the new bag (-2, … if it exists)"
-    ),
+    DeclareLaunchArgument("path", description="folder of the new bag (-2, … if it exists)"),
 ]
 
 

@@ -242,7 +242,9 @@ class AgentNode(LifecycleNode):
         self._poses.add(stamp_to_ns(message.header.stamp), message)
 
     def _on_command(self, message: TwistStamped) -> None:
-        action = twist_to_velocity(message)[self._axes].astype(np.float32)
+        velocity = twist_to_velocity(message)[self._axes]
+        with np.errstate(over="ignore"):  # too large for the model's numbers is not finite either
+            action = velocity.astype(np.float32)
         if np.isfinite(action).all():
             self._applied.append(AppliedCommand(stamp_to_ns(message.header.stamp), action))
 

@@ -155,7 +155,12 @@ class CommandWatch:
         if positions_are_sent(self._given):
             velocity = (values - last.position) / self._dt_s
         position = values if positions_are_sent(self._given) else np.zeros_like(values)
+        # What is beyond the limits is not from command_node, and must not be gone on from.
+        if (np.abs(velocity) > 1.01 * self._limits.velocity).any():
+            return
         acceleration = (velocity - last.velocity) / self._dt_s
+        most = self._limits.acceleration
+        acceleration = np.clip(acceleration, -most, most)
         self._heard = _Heard(Motion(position, velocity, acceleration), now_s)
 
     def _on_status(self, message: DiagnosticArray) -> None:
