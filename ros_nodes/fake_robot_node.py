@@ -48,6 +48,7 @@ from sim.fake_robot import FakeArm, ServoDynamics
 
 _SERVO_TIMEOUT_S = 0.1  # MoveIt Servo's own
 _GRIPPER_M_S = 0.1
+_FASTEST_M_S = 10.0
 _JPEG_QUALITY = 95
 
 
@@ -177,10 +178,11 @@ class FakeRobotNode(Node):
 
     def _on_twist(self, message: TwistStamped) -> None:
         velocity = twist_to_velocity(message)
-        if np.isfinite(velocity).all() and message.header.frame_id in ("", self._given.base_frame):
+        sane = (np.abs(velocity) <= _FASTEST_M_S).all()  # which NaN is not
+        if sane and message.header.frame_id in ("", self._given.base_frame):
             self._twist = (velocity, time.monotonic())
         else:
-            self._warn("twist that is not finite, or in another frame: dropped")
+            self._warn("twist that is not one for an arm, or in another frame: dropped")
 
     def _on_gripper(self, message: Float64MultiArray) -> None:
         if len(message.data) == 1 and np.isfinite(message.data[0]):

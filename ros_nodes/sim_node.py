@@ -46,6 +46,7 @@ from sim.envs.base import WorldEnv
 # After a pause of the whole machine the world does not race to catch up.
 _MAX_ADVANCE_S = 0.1
 _RESET_TIMEOUT_S = 5.0
+_FASTEST_M_S = 10.0
 _BEGIN_NS = NS_PER_S  # a stamp of 0 means that there is none
 
 
@@ -134,8 +135,8 @@ class SimNode(Node):
                 f"command in frame {message.header.frame_id!r}, expected "
                 f"{self._given.base_frame!r}: dropped"
             )
-        elif not np.isfinite(velocity).all():
-            self._warn("command is not finite: dropped")
+        elif not (np.abs(velocity) <= _FASTEST_M_S).all():  # nor NaN: physics would never recover
+            self._warn(f"command {velocity.tolist()} m/s is not one for an arm: dropped")
         else:
             self._command = (velocity, time.monotonic())
 
