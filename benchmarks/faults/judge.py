@@ -112,9 +112,12 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
     over = np.abs(velocity) > rules.velocity * (1 + _TOLERANCE)
     for i in np.flatnonzero(over.any(axis=1)):
         found.append(Violation("velocity", heard.command_s[i], f"{velocity[i].tolist()}"))
-    previous, before = np.zeros(velocity.shape[1]), np.zeros(velocity.shape[1])
-    for i, now in enumerate(velocity):
-        gap_s = heard.command_s[i] - heard.command_s[i - 1] if i else np.inf
+    if len(velocity) < 2:
+        return found
+    # Hearing may begin in the midst of motion: the first two are taken as they are.
+    previous, before = velocity[1], (velocity[1] - velocity[0]) / period_s
+    for i, now in enumerate(velocity[2:], 2):
+        gap_s = heard.command_s[i] - heard.command_s[i - 1]
         if gap_s > 0.5:  # begins anew
             previous, before = np.zeros_like(now), np.zeros_like(now)
         acceleration = (now - previous) / period_s
@@ -189,7 +192,9 @@ def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
     for i in range(1, len(heard.command_s)):
         time_s = heard.command_s[i]
         index = int(np.searchsorted(heard.plan_s, time_s, side="right")) - 1
-        age_s = time_s - heard.plan_s[index] if index >= 0 else np.inf
+        # Before the first plan that was heard there may have been one.
+        since_s = heard.plan_s[index] if index >= 0 else heard.command_s[0]
+        age_s = time_s - since_s
         if age_s > rules.stop_s + rules.braking_s and heard.velocity[i].any():
             found.append(Violation("command age", time_s, f"moves {age_s:.3f} s after the plan"))
     return found

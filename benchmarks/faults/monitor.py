@@ -3,7 +3,7 @@
 It knows topics and nothing of the nodes. The first line on stdin says what to listen to; each line
 after it is a request, answered by one line on stdout: ``save`` names a file, into which everything
 since the last one is written (``numpy.savez``); ``speed`` asks how fast the robot is told to move;
-``last`` when each node was last heard of (monotonic s).
+``last`` when each node was last heard of (monotonic s), and whether it is armed.
 
     {"command": ["geometry_msgs/msg/TwistStamped", "servo_node/delta_twist_cmds"],
      "plan": "plan", "position": ["geometry_msgs/msg/PoseStamped", "robot/tool_pose"], "names": []}
@@ -32,6 +32,14 @@ from benchmarks.faults.wire import answer
 Message = Any  # of any type
 _DEPTH = 1000
 _RECENT_S = 0.1
+# So much is in the next file too: a rule is about what came before as well.
+_KEPT_S = 1.0
+_TOGETHER = {
+    "command_s": ("stamp_s", "command", "command_s"),
+    "plan_s": ("plan_s",),
+    "stop_plan_s": ("stop_plan_s",),
+    "position_s": ("position", "position_s"),
+}
 
 
 class Monitor(Node):
@@ -41,7 +49,8 @@ class Monitor(Node):
         super().__init__("fault_monitor")
         self._names: list[str] = begin["names"]
         self._lock = threading.Lock()
-        self._clear()
+        names = ("command_s", "stamp_s", "command", "plan_s", "stop_plan_s", "position_s")
+        self._rows: dict[str, list[Any]] = {name: [] for name in (*names, "position")}
         reliable = QoSProfile(depth=_DEPTH)
         newest = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         kind, topic = begin["command"]
@@ -49,19 +58,24 @@ class Monitor(Node):
         self.create_subscription(JointTrajectory, begin["plan"], self._on_plan, reliable)
         kind, topic = begin["position"]
         self.create_subscription(_class(kind), topic, self._on_position, newest)
-        self._last: dict[str, float] = {}
+        self._last: dict[str, dict[str, Any]] = {}
         for name, topic in begin["alive"].items():
 
-            def on_alive(_: bytes, name: str = name) -> None:
-                self._last[name] = time.monotonic()
+            def on_alive(message: DiagnosticArray, name: str = name) -> None:
+                values = {v.key: v.value for v in message.status[0].values}
+                self._last[name] = {"at_s": time.monotonic(), "armed": values.get("armed")}
 
-            self.create_subscription(DiagnosticArray, topic, on_alive, reliable, raw=True)
+            self.create_subscription(DiagnosticArray, topic, on_alive, reliable)
 
     def save(self, path: str) -> int:
-        """Write what was heard since the last call; returns the number of commands."""
+        """Write what was heard since the last call, and a little before; how many commands."""
         with self._lock:
-            rows = self._rows
-            self._clear()
+            rows = {name: list(values) for name, values in self._rows.items()}
+            oldest_s = time.monotonic() - _KEPT_S
+            for of, names in _TOGETHER.items():
+                gone = sum(at_s < oldest_s for at_s in self._rows[of])
+                for name in names:
+                    del self._rows[name][:gone]
         arrays = {name: np.array(values, np.float64) for name, values in rows.items()}
         np.savez(path, **arrays)
         return len(rows["command_s"])
@@ -74,13 +88,9 @@ class Monitor(Node):
                 return 0.0
             return float(np.linalg.norm(self._rows["command"][-1]))
 
-    def last(self) -> dict[str, float]:
-        """When each node was last heard of."""
+    def last(self) -> dict[str, dict[str, Any]]:
+        """When each node was last heard of, and whether it said that it is armed."""
         return dict(self._last)
-
-    def _clear(self) -> None:
-        names = ("command_s", "stamp_s", "command", "plan_s", "stop_plan_s", "position_s")
-        self._rows: dict[str, list[Any]] = {name: [] for name in (*names, "position")}
 
     def _on_command(self, message: Message) -> None:
         now_s = time.monotonic()

@@ -251,11 +251,20 @@ class Rig:
             return False
         if name not in self._back_since:
             self._back_since[name] = time.monotonic()
-        last_s = json.loads(self._monitor.ask({"last": True})).get(name, float("-inf"))
-        if last_s <= self._back_since[name]:
+        last = self._last(name)
+        if last is None or last["at_s"] <= self._back_since[name]:
             return False
         del self._back_since[name]
         return True
+
+    def says_armed(self) -> bool:
+        """Whether the newest word of `command_node` is that it is armed."""
+        last = self._last("command_node")
+        return last is not None and last["armed"] == "true"
+
+    def _last(self, name: str) -> dict[str, Any] | None:
+        heard: dict[str, dict[str, Any]] = json.loads(self._monitor.ask({"last": True}))
+        return heard.get(name)
 
     def put_outside(self) -> None:
         """Put the simulated robot beyond its limits.

@@ -92,7 +92,7 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     time.sleep(_SETTLE_S)
     if killed == ["command_node"]:
         rig.disarmed()
-        if rig.client.command_status.get("armed") == "true":
+        if rig.says_armed():
             problems.append("command_node came back armed")
     heard = rig.heard(heard_file)
     violations = judge(heard, rig.plant.rules)
