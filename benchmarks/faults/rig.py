@@ -182,7 +182,7 @@ class Rig:
 
     def arm(self, armed: bool = True) -> None:
         """Arm or disarm, clearing a latched e-stop before; asks again while it is refused."""
-        if armed and self.client.command_status.get("estop") == "true":
+        if armed:
             self.client.clear_estop(PATIENCE_S)
         self.client.arm(armed, timeout_s=PATIENCE_S)
         self._told.armed_s.append(time.monotonic())
