@@ -3,8 +3,8 @@
     python -m benchmarks.results                 # everything, about 40 minutes on two cores
     python -m benchmarks.results --only reach    # one part; the page is made of all JSON there is
 
-Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach`` and ``push`` (100 episodes
-each with the shipped bundles), ``data`` (speed and memory of data sets). What
+Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach``, ``push`` and ``rooms``
+(100 episodes each with the shipped bundles), ``data`` (speed and memory of data sets). What
 `python -m benchmarks.planning`, `benchmarks.links`, `benchmarks.camera_streams` and
 `benchmarks.faults` wrote there is put in as well.
 """
@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": "foresee demo",
     "reach": f"{EVALUATE} --env foresee/Reach-v0",
     "push": f"{EVALUATE} --env foresee/Push-v0",
+    "rooms": f"{EVALUATE} --env foresee/TwoRooms-v0",
     "data": "python -m benchmarks.data",
 }
 
@@ -41,7 +42,7 @@ class Results:
     """Run the measurements and write docs/results.md."""
 
     only: tuple[str, ...] = tuple(COMMANDS)
-    """Which parts to run: scratch, demo, reach, push, data."""
+    """Which parts to run: scratch, demo, reach, push, rooms, data."""
     folder: Path = ROOT / "runs" / "results"
     """Where the JSON summaries are kept."""
 
@@ -83,7 +84,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         f"Machine: {platform.machine()}, {found_cpus(found)} CPU cores, no GPU. Success is judged "
         "by the simulator's truth, which no agent is given. Intervals are Wilson's, 95 %.\n",
     ]
-    for name, title in (("reach", "Reach-v0"), ("push", "Push-v0")):
+    for name, title in (("reach", "Reach-v0"), ("push", "Push-v0"), ("rooms", "TwoRooms-v0")):
         if name in found:
             parts.append(_evaluation(title, COMMANDS[name], found[name]))
     if "links" in found:
