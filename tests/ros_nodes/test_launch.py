@@ -91,16 +91,6 @@ def test_launch_file_fits_the_nodes(path):
                     assert parameter in names(child)
 
 
-def test_the_parameter_file_for_robots_holds_only_known_parameters():
-    content = yaml.safe_load((ROOT / "config" / "robot.yaml").read_text())
-    assert set(content) == {"agent_node", "command_node"}
-    for node, entry in content.items():
-        given = entry["ros__parameters"]
-        assert set(given) <= names(node)
-        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        params.check(PARAMETERS[node](**tuples))
-
-
 @pytest.mark.parametrize("kind", PARAMETERS.values())
 def test_every_default_is_within_its_own_limits(kind):
     params.check(kind())
