@@ -10,7 +10,6 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ros_nodes import params
 
