@@ -43,7 +43,10 @@ _LEVELS = {
     ChildState.ENDED: DiagnosticStatus.WARN,
 }
 _SWITCH_INTERVAL_S = 0.0002
-_SWEEPS = 5  # looks for what a killed node left in shared memory, one a second
+_SWEEPS = 2  # looks for what a killed node left in shared memory, one a second
+# But not while its successor comes up: it takes over the same ports, and a file that is looked at
+# in that moment cannot be opened by it, which nobody would ever hear of then.
+_SWEEP_AFTER_S = 5.0
 
 
 class SupervisorNode(Node):
@@ -63,6 +66,7 @@ class SupervisorNode(Node):
         self._stop = stop
         self._started_at = time.time()
         self._sweeps = 0
+        self._lost_s = 0.0  # monotonic, when a node was lost the last time
         self._run_dir = Path(given.run_dir) if given.run_dir else None
         sim_time = str(self.get_parameter("use_sim_time").value).lower()
         self._arguments = [
@@ -191,7 +195,7 @@ class SupervisorNode(Node):
     # Threads of the keepers
 
     def _on_lost(self, name: str) -> None:
-        self._sweeps = _SWEEPS
+        self._sweeps, self._lost_s = _SWEEPS, time.monotonic()
         if name == "command_node" and self._watch is not None:
             self._watch.command_lost()
 
@@ -214,7 +218,8 @@ class SupervisorNode(Node):
         message.header.stamp = ns_to_stamp(now_ns)
         self._states.publish(message)
         self._worst.publish(message.status[0])
-        if self._sweeps:
+        all_run = all(keeper.state is ChildState.RUNNING for keeper in self._keepers.values())
+        if self._sweeps and all_run and now_s - self._lost_s > _SWEEP_AFTER_S:
             self._sweeps -= 1
             remove_orphaned_shared_memory(self._started_at)
 

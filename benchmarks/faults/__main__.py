@@ -29,7 +29,7 @@ import tyro
 from tqdm import tqdm
 
 from benchmarks.faults.catalog import CLASSES, PAIRS
-from benchmarks.faults.plants import PLANTS
+from benchmarks.faults.plants import PLANTS, suits
 from benchmarks.faults.report import table
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.trial import Trial, run_trial
@@ -61,7 +61,8 @@ def run(job: Campaign) -> dict[str, Any]:
     Raises:
         SystemExit: an unknown class or plant, or a graph that does not come up.
     """
-    names = job.classes or (*CLASSES, PAIRS)
+    fitting = [name for name, fault in CLASSES.items() if suits(job.plant, fault)]
+    names = job.classes or (*fitting, PAIRS)
     if unknown := [name for name in names if name not in CLASSES and name != PAIRS]:
         raise SystemExit(
             f"faults: no class {unknown[0]!r}; there are: {', '.join(CLASSES)}, {PAIRS}"

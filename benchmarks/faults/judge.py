@@ -15,6 +15,7 @@ Array = NDArray[np.float64]
 
 # Of a limit: what rounding of stamps and of single precision may make of it.
 _TOLERANCE = 1e-3
+_SILENCE_S = 0.2  # between commands: the motion before is over
 _PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
 
@@ -158,7 +159,9 @@ def _positions(heard: Heard, rules: Rules) -> list[Violation]:
 
 
 def _stamps(heard: Heard) -> list[Violation]:
-    back = np.flatnonzero(np.diff(heard.stamp_s) <= 0) + 1
+    """Stamps ascend within one motion; after rest and silence the clock may be another."""
+    silent = np.diff(heard.command_s) > _SILENCE_S
+    back = np.flatnonzero((np.diff(heard.stamp_s) <= 0) & ~silent) + 1
     return [
         Violation("stamps", heard.command_s[i], f"{heard.stamp_s[i] - heard.stamp_s[i - 1]:.6f} s")
         for i in back

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import sim  # noqa: F401 registers the environments
+from benchmarks.faults.catalog import FaultClass
 from benchmarks.faults.judge import Rules
 from benchmarks.faults.rig import Plant
 from foresee.commands import shipped_bundle
@@ -32,6 +33,8 @@ LOW_M, HIGH_M = (0.37, -0.17, 0.11), (0.53, 0.17, 0.29)
 _LATE_M = 0.01  # the simulated arm follows its command this much late, at most
 _GOALS = 6
 _OF_ROBOT = ("scene/image_raw", "scene/camera_info", "joint_states", "tool_pose")
+# What cannot be done to a robot that is no simulation.
+_SIMULATED = ("clock", "start")
 
 
 def simulation(run_dir: Path, simulated_time: bool) -> Plant:
@@ -43,15 +46,17 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
     """
     command = CommandParameters(workspace_low_m=LOW_M, workspace_high_m=HIGH_M)
     seed, goals, beyond, outside = _goals()
+    robot = SimParameters(seed=seed, publish_clock=simulated_time)
     speed = np.asarray(command.speed_m_s)
     acceleration = np.asarray(command.acceleration_m_s2)
     jerk = np.asarray(command.jerk_m_s3)
     period_s = 1.0 / command.rate_hz
     return Plant(
         name="simulation",
-        nodes=_nodes(NodeSpec("sim_node", SimParameters(seed=seed)), command, run_dir),
+        nodes=_nodes(NodeSpec("sim_node", robot), command, run_dir),
         goals=goals,
         goal_beyond=beyond,
+        start_seed=seed,
         outside_seed=outside,
         command=("geometry_msgs/msg/TwistStamped", "servo_node/delta_twist_cmds"),
         position=("geometry_msgs/msg/PoseStamped", "robot/tool_pose"),
@@ -130,6 +135,7 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
         nodes=_nodes(NodeSpec("fake_robot_node", robot), command, run_dir),
         goals=goals,
         goal_beyond=beyond,
+        start_seed=None,
         outside_seed=None,
         command=("std_msgs/msg/Float64MultiArray", f"{robot.controller}/commands"),
         position=("sensor_msgs/msg/JointState", "robot/joint_states"),
@@ -155,7 +161,11 @@ def _nodes(robot: NodeSpec, command: CommandParameters, run_dir: Path) -> tuple[
     recorder = RecorderParameters(path=str((run_dir / "bag").resolve()))
     return (
         NodeSpec("recorder_node", recorder),
-        replace(robot, remappings={topic: f"robot/{topic}" for topic in _OF_ROBOT}),
+        replace(
+            robot,
+            remappings={topic: f"robot/{topic}" for topic in _OF_ROBOT}
+            | {"/clock": "/robot/clock"},
+        ),
         supervised(
             NodeSpec("agent_node", agent),
             NodeSpec("command_node", command),
@@ -179,6 +189,11 @@ def _drawn_goals(
             joints = joints + 0.1 * model.joint_speeds(joints, place - model.tool_pose(joints)[0])
         images.append(draw_arm(model.chain(joints), TABLE_CAMERAS["scene"], robot.image_size))
     return tuple(images[:-1]), images[-1]
+
+
+def suits(plant: str, fault: FaultClass) -> bool:
+    """Whether a class of faults can be tried on a plant."""
+    return plant == "simulation" or fault.place not in _SIMULATED
 
 
 PLANTS: dict[str, Callable[[Path, bool], Plant]] = {"simulation": simulation, "fake": fake}

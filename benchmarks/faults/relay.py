@@ -10,7 +10,7 @@ Faults of any route: ``drop`` (share), ``gap`` (all of it), ``late`` (seconds), 
 (times), ``reorder`` (of two, the later first), ``stamp`` (seconds added to the header). Of images:
 ``frozen``, ``black``, ``bit_flips`` (share of the bytes), ``truncated`` (share kept), ``encoding``
 (name), ``size`` (height, width). Of joints: ``permuted``, ``missing`` (count), ``not_finite``
-(value). Of poses: ``not_finite``. Of plans: ``not_finite_plan``.
+(value). Of poses: ``not_finite``. Of plans: ``not_finite_plan``. Of the clock: ``clock`` (seconds).
 """
 
 from __future__ import annotations
@@ -221,6 +221,12 @@ def _not_finite(
         message.position = positions
 
 
+def _clock(message: Message, fault: dict[str, Any], _: Route, __: np.random.Generator) -> None:
+    time = message.clock
+    total = time.sec * _NS_PER_S + time.nanosec + round(fault["seconds"] * _NS_PER_S)
+    time.sec, time.nanosec = divmod(max(0, total), _NS_PER_S)
+
+
 def _not_finite_plan(
     message: Message, _: dict[str, Any], __: Route, rng: np.random.Generator
 ) -> None:
@@ -231,6 +237,7 @@ def _not_finite_plan(
 
 
 _CHANGES: dict[str, Change] = {
+    "clock": _clock,
     "not_finite_plan": _not_finite_plan,
     "stamp": _stamp,
     "frozen": _frozen,

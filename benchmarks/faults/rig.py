@@ -40,6 +40,7 @@ class Plant:
         nodes: of the graph, with the robot's topics under ``robot/``.
         goals: goal images, to be given in turn so that it keeps moving.
         goal_beyond: the image of a place beyond its limits.
+        start_seed: of the simulated world, where it begins.
         outside_seed: of the simulated world, where the robot then stands beyond its limits; None
             for a robot that cannot be put anywhere.
         command: message type and topic of its commands.
@@ -53,6 +54,7 @@ class Plant:
     nodes: tuple[NodeSpec, ...]
     goals: tuple[NDArray[np.uint8], ...]
     goal_beyond: NDArray[np.uint8]
+    start_seed: int | None
     outside_seed: int | None
     command: tuple[str, str]
     position: tuple[str, str]
@@ -141,7 +143,8 @@ class Rig:
         with contextlib.ExitStack() as stack:
             os.environ["PYTHONPATH"] = os.pathsep.join([inside, str(ROOT), path])
             stack.callback(os.environ.__setitem__, "PYTHONPATH", path)
-            self.graph = stack.enter_context(Graph(self.plant.nodes, self._run_dir))
+            graph = Graph(self.plant.nodes, self._run_dir, sim_time=self.plant.simulated_time)
+            self.graph = stack.enter_context(graph)
             self._environment = {**os.environ, **transport_environment(self.graph.domain_id)}
             self._relays = {
                 "camera": self._start_camera(),
@@ -150,6 +153,7 @@ class Rig:
                         "joints": ("sensor_msgs/msg/JointState", "joint_states", False),
                         "pose": ("geometry_msgs/msg/PoseStamped", "tool_pose", False),
                         "plan": ("trajectory_msgs/msg/JointTrajectory", "plan", True),
+                        "clock": ("rosgraph_msgs/msg/Clock", "clock", False),
                     }
                 ),
             }
@@ -275,12 +279,6 @@ class Rig:
         if self.plant.outside_seed is None:
             raise GraphError(f"{self.plant.name} cannot be put anywhere")
         self.client.reset_world(self.plant.outside_seed)
-
-    def jump_clock(self, seconds: float = 0.0, reset: bool = False) -> None:
-        """Let the ROS clock of all nodes jump, or begin anew."""
-        self._relays["clock"].ask(
-            {"routes": ["clock"], "fault": "clock", "seconds": seconds, "reset": reset}
-        )
 
     def restart_camera(self) -> None:
         """What whoever started the camera's driver does when it has died."""

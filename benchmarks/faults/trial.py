@@ -218,12 +218,16 @@ def _disk(rig: Rig, _: FaultClass, __: Parameters) -> Iterator[float]:
 
 @contextmanager
 def _clock(rig: Rig, _: FaultClass, parameters: Parameters) -> Iterator[float]:
-    rig.jump_clock(parameters.get("seconds", 0.0), parameters.get("reset", False))
+    if parameters.get("reset"):
+        assert rig.plant.start_seed is not None
+        rig.client.reset_world(rig.plant.start_seed)
+        yield time.monotonic()
+        return
+    rig.set_route_fault(("clock",), {"fault": "clock", **parameters})
     try:
         yield time.monotonic()
     finally:
-        if "seconds" in parameters:
-            rig.jump_clock(-parameters["seconds"])
+        rig.set_route_fault(("clock",), {})
 
 
 @contextmanager
