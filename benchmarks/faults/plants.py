@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import sim  # noqa: F401 registers the environments
 from benchmarks.faults.catalog import FaultClass
-from benchmarks.faults.judge import Rules
+from benchmarks.faults.judge import Array, Rules
 from benchmarks.faults.rig import Plant
 from foresee.commands import shipped_bundle
 from ros_nodes.graph import NodeSpec, supervised
@@ -70,7 +70,7 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
             high=np.asarray(HIGH_M),
             position_margin=_LATE_M,
             stop_s=command.max_plan_age_s,
-            braking_s=float((speed / acceleration + acceleration / jerk).max()) + 5 * period_s,
+            braking_s=_braking_s(speed, acceleration, jerk, period_s),
         ),
         simulated_time=simulated_time,
     )
@@ -149,10 +149,15 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
             high=np.asarray(command.joint_high_rad),
             position_margin=0.0,
             stop_s=command.max_plan_age_s,
-            braking_s=float((speed / acceleration + acceleration / jerk).max()) + 5 * period_s,
+            braking_s=_braking_s(speed, acceleration, jerk, period_s),
         ),
         simulated_time=simulated_time,
     )
+
+
+def _braking_s(speed: Array, acceleration: Array, jerk: Array, period_s: float) -> float:
+    """The longest way to rest, from speeding up as hard as may be, and a few ticks to begin it."""
+    return float((speed / acceleration + 2.0 * acceleration / jerk).max()) + 5.0 * period_s
 
 
 def _nodes(robot: NodeSpec, command: CommandParameters, run_dir: Path) -> tuple[NodeSpec, ...]:

@@ -22,12 +22,14 @@ from benchmarks.faults.judge import Heard, Rules
 from benchmarks.faults.wire import ANSWER
 from ros_nodes.client import GraphClient
 from ros_nodes.graph import Graph, GraphError, NodeSpec
+from ros_nodes.keeper import RestartPolicy
 from ros_nodes.transport import transport_environment
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
 # By what each node is known to work.
 _ALIVE = {"agent_node": "plan_status", "command_node": "command_node/status"}
+_STABLE_S = RestartPolicy().stable_s + 0.5
 _KNOWN_S = 120.0  # how long arming and e-stops are remembered
 
 
@@ -132,6 +134,7 @@ class Rig:
         self._goal = 0
         self._camera_dead = False
         self._back_since: dict[str, float] = {}
+        self._back_s = float("-inf")  # when the last node that was killed was back
 
     def __enter__(self) -> Rig:
         """Start everything and arm."""
@@ -258,7 +261,7 @@ class Rig:
         last = self._last(name)
         if last is None or last["at_s"] <= self._back_since[name]:
             return False
-        del self._back_since[name]
+        self._back_s = self._back_since.pop(name)
         return True
 
     def says_armed(self) -> bool:
@@ -269,6 +272,13 @@ class Rig:
     def _last(self, name: str) -> dict[str, Any] | None:
         heard: dict[str, dict[str, Any]] = json.loads(self._monitor.ask({"last": True}))
         return heard.get(name)
+
+    def wait_until_stable(self) -> None:
+        """Give a node that was started again the time to count as working.
+
+        One that dies sooner is started later and later, as it should be.
+        """
+        time.sleep(max(0.0, self._back_s + _STABLE_S - time.monotonic()))
 
     def put_outside(self) -> None:
         """Put the simulated robot beyond its limits.

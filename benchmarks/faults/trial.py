@@ -72,6 +72,8 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     rng = np.random.default_rng(seed)
     faults = draw_pair(rng) if fault is None else (fault,)
     drawn = [one.trial(rng) for one in faults]
+    if any(one.kills for one in faults):
+        rig.wait_until_stable()
     moving = get_moving(rig)
     heard_file = keep / f"{PAIRS if fault is None else fault.name}_{seed}.npz".replace(" ", "_")
     time.sleep(rng.uniform(0.0, 0.1))  # any phase of planning and ticking

@@ -77,9 +77,17 @@ def test_truncated_bag_says_what_to_do(bag: Path, keep: int) -> None:
     assert "\n" not in str(error.value)
 
 
-def test_killed_recorder_left_no_metadata(bag: Path) -> None:
+def test_what_a_killed_recorder_left_is_made_whole(bag: Path) -> None:
+    whole = list(read_bag(bag))
     (bag / "metadata.yaml").unlink()
-    with pytest.raises(DatasetError, match="bag cannot be read"):
+    file = next(bag.glob("*.mcap"))
+    content = file.read_bytes()
+    assert len(list(read_bag(bag))) == len(whole) == COUNT
+    assert (bag / "metadata.yaml").exists()
+
+    (bag / "metadata.yaml").unlink()
+    next(bag.glob("*.mcap")).write_bytes(content[:10])  # killed before there was anything
+    with pytest.raises(DatasetError, match="without a single whole message"):
         list(read_bag(bag))
 
 
