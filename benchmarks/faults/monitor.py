@@ -25,6 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from benchmarks.faults.wire import answer
@@ -38,6 +39,7 @@ _TOGETHER = {
     "command_s": ("stamp_s", "command", "command_s"),
     "plan_s": ("plan_s",),
     "stop_plan_s": ("stop_plan_s",),
+    "estop_s": ("estop_s",),
     "position_s": ("position", "position_s"),
 }
 
@@ -49,13 +51,22 @@ class Monitor(Node):
         super().__init__("fault_monitor")
         self._names: list[str] = begin["names"]
         self._lock = threading.Lock()
-        names = ("command_s", "stamp_s", "command", "plan_s", "stop_plan_s", "position_s")
+        names = (
+            "command_s",
+            "stamp_s",
+            "command",
+            "plan_s",
+            "stop_plan_s",
+            "position_s",
+            "estop_s",
+        )
         self._rows: dict[str, list[Any]] = {name: [] for name in (*names, "position")}
         reliable = QoSProfile(depth=_DEPTH)
         newest = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
         kind, topic = begin["command"]
         self.create_subscription(_class(kind), topic, self._on_command, reliable)
         self.create_subscription(JointTrajectory, begin["plan"], self._on_plan, reliable)
+        self.create_subscription(Bool, "estop", self._on_estop, reliable)
         kind, topic = begin["position"]
         self.create_subscription(_class(kind), topic, self._on_position, newest)
         self._last: dict[str, dict[str, Any]] = {}
@@ -105,6 +116,11 @@ class Monitor(Node):
     def _on_plan(self, message: JointTrajectory) -> None:
         with self._lock:
             self._rows["plan_s" if message.points else "stop_plan_s"].append(time.monotonic())
+
+    def _on_estop(self, message: Bool) -> None:
+        if message.data:
+            with self._lock:
+                self._rows["estop_s"].append(time.monotonic())
 
     def _on_position(self, message: Message) -> None:
         if hasattr(message, "pose"):

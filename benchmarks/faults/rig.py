@@ -118,7 +118,6 @@ class _Told:
 
     armed_s: list[float] = field(default_factory=list)
     armed: list[bool] = field(default_factory=list)
-    stop_asked_s: list[float] = field(default_factory=list)
 
 
 class Rig:
@@ -316,7 +315,7 @@ class Rig:
             position=values["position"].reshape(-1, places),
             armed_s=np.array([told.armed_s[i] for i in recent]),
             armed=np.array([told.armed[i] for i in recent], bool),
-            stop_asked_s=np.array(told.stop_asked_s),
+            stop_asked_s=values["estop_s"],
         )
 
     def speed(self) -> float:
