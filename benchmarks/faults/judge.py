@@ -119,8 +119,12 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
     previous, before = velocity[1], (velocity[1] - velocity[0]) / period_s
     for i, now in enumerate(velocity[2:], 2):
         gap_s = heard.command_s[i] - heard.command_s[i - 1]
-        if gap_s > 0.5:  # begins anew
-            previous, before = np.zeros_like(now), np.zeros_like(now)
+        if gap_s > _SILENCE_S:
+            # Begins anew, from rest unless the stream was cut off in motion.
+            previous, before = (
+                (np.zeros_like(now) if not previous.any() else now),
+                np.zeros_like(now),
+            )
         acceleration = (now - previous) / period_s
         jerk = (acceleration - before) / period_s
         stopped = not now.any() and _within(heard.stop_asked_s, heard.command_s[i], 0.5)
