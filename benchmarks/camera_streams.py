@@ -22,6 +22,8 @@ from typing import Any
 import tyro
 import yaml
 
+from foresee.summary import write_json
+
 ROOT = Path(__file__).parents[1]
 CAMERAS = ("scene", "front")
 SIDE = 64
@@ -86,7 +88,7 @@ def run_step(name: str, words: list[str], folder: Path) -> dict[str, Any]:
         "peak_mb": round(used.ru_maxrss / 1e3, 1),
         "summary": json.loads(summary.read_text()),
     }
-    kept.write_text(json.dumps(result, indent=1) + "\n")
+    write_json(kept, result)
     return result
 
 
@@ -160,8 +162,7 @@ def main() -> int:
     job = tyro.cli(CameraStreams, description=__doc__)
     summary = measure(job)
     if job.json is not None:
-        job.json.parent.mkdir(parents=True, exist_ok=True)
-        job.json.write_text(json.dumps(summary, indent=1) + "\n")
+        write_json(job.json, summary)
     print(section(summary))
     return 0
 

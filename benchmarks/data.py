@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import tyro
 
+from foresee.summary import write_json
 from world_model.data import DatasetSpec, DatasetWriter, Episode, build_cache
 
 FPS = 10.0
@@ -237,8 +238,7 @@ def main() -> int:
     job = tyro.cli(DataBenchmark, description=__doc__)
     summary = measure(job)
     if job.json is not None:
-        job.json.parent.mkdir(parents=True, exist_ok=True)
-        job.json.write_text(json.dumps(summary, indent=1) + "\n")
+        write_json(job.json, summary)
     print(section(summary))
     return 0
 

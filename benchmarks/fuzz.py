@@ -38,6 +38,7 @@ from benchmarks.faults.judge import judge
 from benchmarks.faults.plants import PLANTS
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.trial import get_moving
+from foresee.summary import write_json
 from ros_nodes import qos
 from ros_nodes.convert import ns_to_stamp
 
@@ -233,8 +234,7 @@ def main() -> int:
     job = tyro.cli(Fuzz, description=__doc__)
     result = fuzz(job)
     if job.json is not None:
-        job.json.parent.mkdir(parents=True, exist_ok=True)
-        job.json.write_text(json.dumps(result, indent=1) + "\n")
+        write_json(job.json, result)
     print(json.dumps(result, indent=1))
     good = result["same_processes"] and result["moved_before"] and result["moved_after"]
     return int(not good or bool(result["violations"]) or bool(result["commands_that_moved"]))

@@ -11,7 +11,6 @@ thread, everything within one round in turn; medians of CPU time: what else runs
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ import tyro
 
 from controller.types import ModelState
 from foresee.commands import BUNDLES
+from foresee.summary import write_json
 from world_model.config import PredictorConfig, TrainConfig
 from world_model.jepa import Jepa, Normalization
 from world_model.runtime import load_world_model
@@ -86,7 +86,7 @@ def main() -> None:
             f"{differences / product:.1f} times less"
         )
     if job.json:
-        job.json.write_text(json.dumps(found, indent=1) + "\n")
+        write_json(job.json, found)
 
 
 def _torch_cost(net: Jepa, actions: np.ndarray, backward: bool) -> float:

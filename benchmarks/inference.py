@@ -8,7 +8,6 @@ graph with IOBinding to buffers made once.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -22,6 +21,7 @@ import onnxruntime as ort
 import tyro
 
 from foresee.commands import REACH, shipped_bundle
+from foresee.summary import write_json
 from world_model.bundle import Bundle, open_bundle
 from world_model.runtime import ROLLOUT, OnnxWorldModel, Start, load_world_model, variants
 
@@ -56,7 +56,7 @@ def main() -> int:
             f"{row['times_stepwise']:.2f} x stepwise  largest difference {row['difference']:.1e}"
         )
     if job.json is not None:
-        job.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_json(job.json, rows)
     return 0
 
 

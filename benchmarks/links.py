@@ -10,7 +10,6 @@ distance from its goal in place of the learned cost: what then fails is not the 
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from controller.types import ModelState, Rollouts
 from foresee.episode import EpisodeResult, run_episode
 from foresee.evaluate import waiting_world
 from foresee.statistics import wilson_interval
+from foresee.summary import write_json
 from foresee.workers import map_in_processes
 from foresee.worlds import make_world
 from world_model.bundle import agent_settings
@@ -325,7 +325,7 @@ def main() -> int:
         "as_shipped": close_the_loop(job, agent, None),
     }
     if job.json:
-        job.json.write_text(json.dumps(figures, indent=1) + "\n")
+        write_json(job.json, figures)
     print(section(figures))
     return 0
 

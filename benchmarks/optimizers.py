@@ -23,7 +23,6 @@ further descents begin.
 from __future__ import annotations
 
 import itertools
-import json
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -41,6 +40,7 @@ from controller.config import AgentConfig, PlannerConfig, load_agent_config
 from controller.costs import Judgement
 from controller.optimizers import METHODS, build_optimizer
 from controller.types import Goal, ModelState
+from foresee.summary import write_json
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
@@ -112,7 +112,7 @@ def main() -> None:
         found[name] = [asdict(point) for point in points]
         table(name, points, len(problems), job.seeds)
         picture(points, f"{name}: {len(problems)} problems × {job.seeds} seeds", job.out / name)
-    (job.out / "optimizers.json").write_text(json.dumps(found, indent=1) + "\n")
+    write_json(job.out / "optimizers.json", found)
     print(f"wrote {job.out}/optimizers.json")
 
 

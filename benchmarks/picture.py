@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm import tqdm
 
+from foresee.summary import write_json
 from world_model.data.dataset import open_dataset
 
 _TEST_SHARE = 0.2
@@ -41,7 +41,7 @@ def main() -> None:
         scale, unit = (180 / np.pi, "°") if name.endswith("yaw") else (100.0, "cm")
         print(f"{name:12} mean {mean * scale:6.2f} {unit}   p95 {p95 * scale:6.2f} {unit}")
     if given.json:
-        given.json.write_text(json.dumps(errors, indent=1) + "\n")
+        write_json(given.json, errors)
 
 
 def read_errors(

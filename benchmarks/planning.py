@@ -38,6 +38,7 @@ from benchmarks.planning_peers import (
 from benchmarks.planning_torch import HORIZON
 from controller.types import Goal, ModelState
 from foresee.commands import REACH, shipped_bundle
+from foresee.summary import write_json
 from world_model.bundle import open_bundle
 
 ROOT = Path(__file__).parents[1]
@@ -123,8 +124,7 @@ def main() -> int:
         found |= {"peer_step_ms": step_ms, "peers_use": models.torch.fastest}
         found |= {"cpu_count": os.cpu_count(), "bundle": path.name}
         found["variants"] = open_bundle(path).manifest.get("variants", {})
-        job.out.parent.mkdir(parents=True, exist_ok=True)
-        job.out.write_text(json.dumps(found, indent=1) + "\n")
+        write_json(job.out, found)
         print(f"\n{part} (load {load:.1f})")
         for row in result:
             print("  ", {k: v for k, v in row.items() if k not in ("costs_cm", "setting")})

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from benchmarks.faults.judge import judge
 from benchmarks.faults.plants import PLANTS
 from benchmarks.faults.rig import Rig
+from foresee.summary import write_json
 
 _GOAL_S = 3.0
 _NOTE_S = 30.0
@@ -72,7 +73,8 @@ def soak(job: Soak) -> dict[str, Any]:
                         violations += found
                         for line in found:
                             bar.write(f"VIOLATION {line}")
-                        _write(job.json, summary(job, notes, violations))
+                        if job.json is not None:
+                            write_json(job.json, summary(job, notes, violations))
             except KeyboardInterrupt:
                 bar.write("interrupted")
             rig.arm(False)
@@ -136,17 +138,12 @@ def _change(before: list[float], last: list[dict[str, Any]], key: str, name: str
     return round(float(np.nanmedian(after) / np.nanmedian(before) - 1.0), 4)
 
 
-def _write(path: Path | None, values: dict[str, Any]) -> None:
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(values, indent=1) + "\n")
-
-
 def main() -> int:
     """Run and print; 1 when a rule was broken."""
     job = tyro.cli(Soak, description=__doc__)
     result = soak(job)
-    _write(job.json, result)
+    if job.json is not None:
+        write_json(job.json, result)
     print(json.dumps({k: v for k, v in result.items() if k != "notes"}, indent=1))
     return int(bool(result["violations"]))
 

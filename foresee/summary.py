@@ -10,9 +10,15 @@ from typing import Any
 import numpy as np
 
 
-def write_json(path: Path, summary: dict[str, Any]) -> None:
-    """Write a summary as strict JSON; what is not finite becomes null."""
-    path.write_text(json.dumps(_finite(summary), indent=1, allow_nan=False) + "\n")
+def write_json(path: Path, summary: dict[str, Any] | list[Any]) -> None:
+    """Write a summary as strict JSON; what is not finite becomes null.
+
+    Folders are made, and whoever reads meanwhile sees the file before or after, never half of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(json.dumps(_finite(summary), indent=1, allow_nan=False) + "\n")
+    partial.replace(path)
 
 
 def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import load_env_creator
 from numpy.typing import NDArray
 
 import sim
@@ -38,11 +39,7 @@ def make_world(
         UsageError: there is no environment of that name, or it does not have that image size or
             camera.
     """
-    if env_id not in sim.ENV_IDS:
-        raise UsageError(
-            f"no environment {env_id!r}.{suggest(env_id, sim.ENV_IDS)} "
-            f"There are: {', '.join(sim.ENV_IDS)}"
-        )
+    _class_of(env_id)
     first, *more = cameras
     try:
         return gymnasium.make(
@@ -55,6 +52,20 @@ def make_world(
         )
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _class_of(env_id: str) -> type[WorldEnv]:
+    if env_id not in sim.ENV_IDS:
+        raise UsageError(
+            f"no environment {env_id!r}.{suggest(env_id, sim.ENV_IDS)} "
+            f"There are: {', '.join(sim.ENV_IDS)}"
+        )
+    entry_point = gymnasium.spec(env_id).entry_point
+    assert isinstance(entry_point, str)
+    environment: object = load_env_creator(entry_point)
+    assert isinstance(environment, type)
+    assert issubclass(environment, WorldEnv)
+    return environment
 
 
 def check_seed(seed: int) -> None:
@@ -80,13 +91,8 @@ def world_for(env_id: str, spec: ModelSpec, image_size: int = 64) -> gymnasium.E
     Raises:
         UsageError: see `make_world` and `check_fit`.
     """
-    probe = make_world(env_id, image_size)
-    try:
-        known = core_of(probe).cameras
-    finally:
-        probe.close()
-    unknown = [name for name in spec.cameras if name not in known]
-    if unknown:
+    known = _class_of(env_id).cameras
+    if any(name not in known for name in spec.cameras):
         raise UsageError(
             f"the bundle was trained on cameras {_sizes(spec.cameras)}, {env_id} has "
             f"{', '.join(known)}; use another --bundle"

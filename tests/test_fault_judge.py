@@ -96,6 +96,47 @@ def test_an_e_stop_may_be_zero_at_once_and_a_cut_stream_begins_from_rest() -> No
     assert judge(dataclasses.replace(cut, stop_asked_s=asked), RULES) == []
 
 
+def test_what_goes_on_after_silence_began_from_rest_or_from_what_was_held() -> None:
+    heard = drive()
+    late_s = np.where(np.arange(len(heard.command_s)) >= 60, 0.5, 0.0)
+    silent = dataclasses.replace(
+        heard, command_s=heard.command_s + late_s, stamp_s=heard.stamp_s + late_s
+    )
+    silent = dataclasses.replace(silent, plan_s=silent.command_s)
+    assert judge(silent, RULES) == []  # it held its command meanwhile
+    begun = drive()
+    times_s = np.concatenate([heard.command_s[:60], heard.command_s[59] + begun.command_s - 99.0])
+    both = dataclasses.replace(
+        heard,
+        command_s=times_s,
+        stamp_s=times_s,
+        velocity=np.vstack([heard.velocity[:60], begun.velocity]),
+        plan_s=times_s,
+    )
+    assert judge(both, RULES) == []  # it began anew
+    jumps = silent.velocity.copy()
+    jumps[60:] = -jumps[60:]
+    assert "acceleration" in rules_broken(dataclasses.replace(silent, velocity=jumps))
+
+
+def test_finds_motion_after_an_e_stop_until_it_is_armed_again() -> None:
+    heard = drive()
+    asked = dataclasses.replace(heard, stop_asked_s=heard.command_s[[40]])
+    assert rules_broken(asked) == {"e-stop"}
+    armed_s = np.array([99.0, heard.command_s[45]])
+    again = dataclasses.replace(asked, armed_s=armed_s, armed=np.array([True, True]))
+    assert judge(again, RULES) == []
+
+
+def test_finds_motion_where_it_had_to_rest() -> None:
+    heard = drive(cruise_s=2.0)
+    began_s = heard.command_s[30]
+    asked = dataclasses.replace(heard, rest=((began_s, began_s + 1.0),))
+    assert rules_broken(asked) == {"rest"}
+    short = dataclasses.replace(heard, rest=((began_s, began_s + 0.9 * RULES.braking_s),))
+    assert judge(short, RULES) == []
+
+
 def test_finds_a_place_beyond_the_limits() -> None:
     heard = drive()
     moved = heard.position + np.array([0.5, 0.0, 0.0])

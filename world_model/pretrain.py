@@ -17,7 +17,7 @@ from world_model.loop import Method, TrainResult, run_method
 from world_model.masked import MaskedJepa
 from world_model.masks import Mask, draw_masks
 from world_model.pretrain_config import PretrainConfig
-from world_model.probe import probe_trunk
+from world_model.probe import probe_trunk, worst_probe
 from world_model.training_data import draw
 from world_model.vit import TUBELET, grid_of, pick
 
@@ -124,12 +124,11 @@ class Masked(Method[list[MaskedClips]]):
 
     def sentence(self, report: dict[str, Any]) -> str:
         """Spread, error and the worst probe."""
-        probed = {k: v for k, v in report["probe_r2"].items() if "velocity" not in k}
-        worst = min(probed, key=probed.__getitem__) if probed else "none"
+        worst, r2 = worst_probe(report)
         return (
             f"token std {report['std_mean']:.2f}, effective rank {report['effective_rank']:.1f} of "
             f"{self.config.vit.width}, prediction error {report['prediction_ratio']:.2f} x that of "
-            f"a constant, worst probe {worst} R² {probed.get(worst, float('nan')):.3f} (mean "
+            f"a constant, worst probe {worst} R² {r2:.3f} (mean "
             f"token: {report['probe_r2_mean'].get(worst, float('nan')):.3f})"
         )
 

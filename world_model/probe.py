@@ -138,6 +138,12 @@ def probe_trunk(
     }
 
 
+def worst_probe(report: dict[str, Any]) -> tuple[str, float]:
+    """Name and R² of the place that a report's probes find worst; "none" and NaN without any."""
+    probed = {k: v for k, v in report["probe_r2"].items() if "velocity" not in k}
+    return min(probed.items(), key=lambda item: item[1], default=("none", float("nan")))
+
+
 def alarms(report: dict[str, Any], latent_width: int) -> list[str]:
     """What a validation report says is going wrong, one line each with what to do.
 

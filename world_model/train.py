@@ -19,7 +19,7 @@ from world_model.data.spec import DatasetError
 from world_model.jepa import Clips, Jepa, Normalization
 from world_model.latents import adopt_encoder, encode_frames
 from world_model.loop import DivergedError, Method, TrainResult, read_losses, run_method
-from world_model.probe import HORIZON, alarms, validate
+from world_model.probe import HORIZON, alarms, validate, worst_probe
 from world_model.training_data import draw
 
 __all__ = ["DivergedError", "TrainResult", "draw_clips", "read_losses", "train"]
@@ -126,13 +126,12 @@ class ActionConditioned(Method[Clips]):
 
     def sentence(self, report: dict[str, Any]) -> str:
         """Spread, rollout error and the worst probe."""
-        probed = {k: v for k, v in report["probe_r2"].items() if "velocity" not in k}
-        worst = min(probed, key=probed.__getitem__) if probed else "none"
+        worst, r2 = worst_probe(report)
         return (
             f"latent std {report['std_mean']:.2f}, effective rank "
             f"{report['effective_rank']:.1f} of {self.latent_width}, rollout error "
             f"{report['rollout_ratio']:.2f} x copy-last, worst probe {worst} "
-            f"R² {probed.get(worst, float('nan')):.3f}"
+            f"R² {r2:.3f}"
         )
 
     def alarms(self, report: dict[str, Any]) -> list[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -33,6 +32,7 @@ from benchmarks.faults.plants import PLANTS, suits
 from benchmarks.faults.report import table
 from benchmarks.faults.rig import Rig
 from benchmarks.faults.trial import Trial, run_trial
+from foresee.summary import write_json
 from ros_nodes.graph import GraphError
 
 _TRIALS_A_GRAPH = 40  # then a new one, so that nothing depends on how old a graph is
@@ -96,7 +96,7 @@ def run(job: Campaign) -> dict[str, Any]:
                         trial = run_trial(rig, CLASSES.get(name), seed, out)
                         _say(bar, trial)
                         results["trials"].append(_row(job.plant, trial))
-                        _write(job.json, results)
+                        write_json(job.json, results)
                         waiting.remove((name, seed))
                         finished += 1
                         bar.update()
@@ -120,13 +120,6 @@ def _row(plant: str, trial: Trial) -> dict[str, Any]:
     if trial.braking_s is not None and not np.isfinite(trial.braking_s):
         row["braking_s"] = 1e9  # JSON knows no infinity
     return row
-
-
-def _write(path: Path, results: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=1) + "\n")
-    os.replace(partial, path)
 
 
 def _say(bar: tqdm, trial: Trial) -> None:

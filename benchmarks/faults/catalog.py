@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ros_nodes.params import CommandParameters
+
 Parameters = dict[str, Any]
 Draw = Callable[[np.random.Generator], Parameters]
 
@@ -15,6 +17,15 @@ Draw = Callable[[np.random.Generator], Parameters]
 Place = Literal["route", "model", "process", "clock", "load", "disk", "goal", "start"]
 CAMERA, JOINTS, POSE, PLAN = "camera", "joints", "pose", "plan"
 EVERYTHING = (CAMERA, JOINTS, POSE, PLAN)
+
+# After what `command_node` was promised to brake, and how much later that may be noticed: a plan
+# from what was still good may be on its way, and times are those of another process.
+_TIMES = CommandParameters()
+_NOTICED_S = 0.1
+POSE_S = _TIMES.max_pose_age_s + _NOTICED_S
+PLAN_S = _TIMES.max_plan_age_s + _NOTICED_S
+IMAGE_S = _TIMES.max_image_age_s + _NOTICED_S
+LOST_S = 0.1  # a process that has ended
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,8 @@ class FaultClass:
         draw: what differs between its trials: parameters for the injector, and ``hold_s``, how
             long it lasts.
         routes: for messages, which of them.
-        stops: whether the robot must come to rest while it lasts (where it lasts long enough).
+        stops_s: how long after its beginning the robot must brake, to rest until it ends (where it
+            lasts that long); None where it need not.
         kills: whether a process of the graph ends, so that it must come back and be armed anew.
     """
 
@@ -35,7 +47,7 @@ class FaultClass:
     place: Place
     draw: Draw
     routes: tuple[str, ...] = ()
-    stops: bool = False
+    stops_s: float | None = None
     kills: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
@@ -78,22 +90,22 @@ def _route(
     fault: str,
     draw: Draw = _nothing,
     routes: tuple[str, ...] = (CAMERA,),
-    stops: bool = False,
+    stops_s: float | None = None,
     **fixed: object,
 ) -> FaultClass:
-    return FaultClass(name, "route", draw, routes, stops, fixed={"fault": fault, **fixed})
+    return FaultClass(name, "route", draw, routes, stops_s, fixed={"fault": fault, **fixed})
 
 
-def _process(name: str, victim: str, number: str, hold: Draw = _nothing) -> FaultClass:
-    kills = number == "KILL"
-    return FaultClass(
-        name, "process", hold, stops=True, kills=kills, fixed={"victim": victim, "signal": number}
-    )
+def _process(
+    name: str, victim: str, number: str, stops_s: float, hold: Draw = _nothing
+) -> FaultClass:
+    kills, fixed = number == "KILL", {"victim": victim, "signal": number}
+    return FaultClass(name, "process", hold, stops_s=stops_s, kills=kills, fixed=fixed)
 
 
 _CLASSES = (
     _route("camera dropped", "drop", _drop),
-    _route("camera gap", "gap", _hold(0.1, 10.0)),
+    _route("camera gap", "gap", _hold(0.1, 10.0), stops_s=IMAGE_S),
     _route("camera late", "late", _late),
     _route("camera duplicated", "duplicate", lambda rng: {"times": int(rng.integers(2, 6))}),
     _route("camera reordered", "reorder", hold_s=1.5),
@@ -128,13 +140,13 @@ _CLASSES = (
         "not_finite",
         lambda rng: {"value": str(rng.choice(["nan", "inf", "-inf"]))},
         (POSE,),
-        stops=True,
+        stops_s=POSE_S,
     ),
-    _route("tool pose gap", "gap", _hold(0.3, 3.0), (POSE,), stops=True),
+    _route("tool pose gap", "gap", _hold(0.3, 3.0), (POSE,), stops_s=POSE_S),
     _route("plans late", "late", _late, (PLAN,)),
     _route("plans dropped", "drop", _drop, (PLAN,)),
-    _route("plans not finite", "not_finite_plan", hold_s=1.0, routes=(PLAN,), stops=True),
-    _route("network partition", "gap", _hold(0.1, 30.0), EVERYTHING),
+    _route("plans not finite", "not_finite_plan", hold_s=1.0, routes=(PLAN,), stops_s=PLAN_S),
+    _route("network partition", "gap", _hold(0.1, 30.0), EVERYTHING, stops_s=PLAN_S),
     FaultClass(
         "model output not finite",
         "model",
@@ -150,13 +162,19 @@ _CLASSES = (
         _nothing,
         fixed={"fault": "slow", "factor": 10, "hold_s": 2.0},
     ),
-    FaultClass("inference hung", "model", _hold(0.5, 5.0), stops=True, fixed={"fault": "hung"}),
-    _process("planner killed", "agent_node", "KILL"),
-    _process("planner stopped", "agent_node", "STOP", _hold(0.3, 3.0)),
-    _process("command node killed", "command_node", "KILL"),
-    _process("command node stopped", "command_node", "STOP", _hold(0.3, 3.0)),
-    _process("camera killed", "camera", "KILL"),
-    _process("camera stopped", "camera", "STOP", _hold(0.3, 3.0)),
+    FaultClass(
+        "inference hung",
+        "model",
+        _hold(0.5, 5.0),
+        stops_s=PLAN_S + _NOTICED_S,  # one that had begun may end
+        fixed={"fault": "hung"},
+    ),
+    _process("planner killed", "agent_node", "KILL", LOST_S),
+    _process("planner stopped", "agent_node", "STOP", PLAN_S, _hold(0.3, 3.0)),
+    _process("command node killed", "command_node", "KILL", LOST_S),
+    _process("command node stopped", "command_node", "STOP", LOST_S, _hold(0.3, 3.0)),
+    _process("camera killed", "camera", "KILL", IMAGE_S),
+    _process("camera stopped", "camera", "STOP", IMAGE_S, _hold(0.3, 3.0)),
     FaultClass("clock jumps by 1 s", "clock", _jump(1.0, 1.0), fixed={"hold_s": 1.5}),
     FaultClass("clock jumps by 1 h", "clock", _jump(3600.0, 3600.0), fixed={"hold_s": 1.5}),
     FaultClass("simulated time begins anew", "clock", _nothing, fixed={"reset": True}),

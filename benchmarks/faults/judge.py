@@ -18,6 +18,7 @@ _TOLERANCE = 1e-3
 _SILENCE_S = 0.2  # between commands: the motion before is over
 _PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
+_STOP_S = 0.1  # after an e-stop was heard here it is in force there
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Heard:
         armed_s: ``(E,)`` when arming changed, as the service was answered.
         armed: ``(E,)`` bool, to what.
         stop_asked_s: ``(X,)`` when an e-stop was latched.
+        rest: from when until when the robot had to be told to brake and then to rest, because what
+            it moves by had failed.
     """
 
     command_s: Array
@@ -72,6 +75,7 @@ class Heard:
     armed_s: Array
     armed: NDArray[np.bool_]
     stop_asked_s: Array
+    rest: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def judge(heard: Heard, rules: Rules) -> list[Violation]:
         *_stamps(heard),
         *_armed(heard, rules),
         *_command_age(heard, rules),
+        *_rest(heard, rules),
     ]
 
 
@@ -105,8 +110,8 @@ def _finite(heard: Heard) -> list[Violation]:
 def _rates(heard: Heard, rules: Rules) -> list[Violation]:
     """Speed, and its first two differences from tick to tick.
 
-    A stream that begins, begins from rest; one that ended did so at zero or was cut off by a kill,
-    and then the robot's own time-out decides, not these rules. An e-stop is zero within one tick.
+    An e-stop is zero within one tick. A stream that was silent goes on from rest or, where it was
+    cut off in motion and the robot may have held its last command, from there.
     """
     found = []
     period_s, velocity = rules.period_s, heard.velocity
@@ -120,25 +125,33 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
     for i, now in enumerate(velocity[2:], 2):
         gap_s = heard.command_s[i] - heard.command_s[i - 1]
         if gap_s > _SILENCE_S:
-            # Begins anew, from rest unless the stream was cut off in motion.
-            previous, before = (
-                (np.zeros_like(now) if not previous.any() else now),
-                np.zeros_like(now),
-            )
-        acceleration = (now - previous) / period_s
-        jerk = (acceleration - before) / period_s
+            before = np.zeros_like(now)
+            if _broken_rate(now, np.zeros_like(now), before, rules) is None:
+                previous = np.zeros_like(now)
         stopped = not now.any() and _within(heard.stop_asked_s, heard.command_s[i], 0.5)
-        if not stopped:
-            # Single precision of a message is 6e-8 of the speed, over the period once or twice.
-            slack = 1e-6 * rules.velocity / period_s
-            if (np.abs(acceleration) > rules.acceleration * (1 + _TOLERANCE) + slack).any():
-                detail = f"{acceleration.tolist()} after {gap_s:.3f} s"
-                found.append(Violation("acceleration", heard.command_s[i], detail))
-            elif (np.abs(jerk) > rules.jerk * (1 + _TOLERANCE) + slack / period_s).any():
-                detail = f"{jerk.tolist()} after {gap_s:.3f} s"
-                found.append(Violation("jerk", heard.command_s[i], detail))
-        previous, before = now, acceleration if not stopped else np.zeros_like(now)
+        broken = None if stopped else _broken_rate(now, previous, before, rules)
+        if broken is not None:
+            rule, value = broken
+            detail = f"{value.tolist()} after {gap_s:.3f} s"
+            found.append(Violation(rule, heard.command_s[i], detail))
+        before = np.zeros_like(now) if stopped else (now - previous) / period_s
+        previous = now
     return found
+
+
+def _broken_rate(
+    now: Array, previous: Array, before: Array, rules: Rules
+) -> tuple[str, Array] | None:
+    """Which limit a command breaks after a velocity and an acceleration, and with what value."""
+    acceleration = (now - previous) / rules.period_s
+    jerk = (acceleration - before) / rules.period_s
+    # Single precision of a message is 6e-8 of the speed, over the period once or twice.
+    slack = 1e-6 * rules.velocity / rules.period_s
+    if (np.abs(acceleration) > rules.acceleration * (1 + _TOLERANCE) + slack).any():
+        return "acceleration", acceleration
+    if (np.abs(jerk) > rules.jerk * (1 + _TOLERANCE) + slack / rules.period_s).any():
+        return "jerk", jerk
+    return None
 
 
 def _positions(heard: Heard, rules: Rules) -> list[Violation]:
@@ -173,7 +186,7 @@ def _stamps(heard: Heard) -> list[Violation]:
 
 
 def _armed(heard: Heard, rules: Rules) -> list[Violation]:
-    """Nothing but zeros outside ARMED, once braking is over."""
+    """Nothing but zeros outside ARMED, once braking is over; and after an e-stop at once."""
     found = []
     for i, time_s in enumerate(heard.command_s):
         if not heard.velocity[i].any():
@@ -187,14 +200,16 @@ def _armed(heard: Heard, rules: Rules) -> list[Violation]:
             continue
         if not armed and since_s > rules.braking_s:
             found.append(Violation("armed", time_s, f"{heard.velocity[i].tolist()}"))
+            continue
+        stop = int(np.searchsorted(heard.stop_asked_s, time_s, side="right")) - 1
+        stop_s = heard.stop_asked_s[stop] if stop >= 0 else -np.inf
+        if stop_s > time_s - since_s and time_s - stop_s > _STOP_S:
+            found.append(Violation("e-stop", time_s, f"moves {time_s - stop_s:.3f} s after it"))
     return found
 
 
 def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
-    """Without a plan for ``stop_s``, every command is nearer to rest than the one before.
-
-    And after ``braking_s`` more it is rest.
-    """
+    """Without a plan for ``stop_s``, there is rest after ``braking_s`` more."""
     found = []
     for i in range(1, len(heard.command_s)):
         time_s = heard.command_s[i]
@@ -204,6 +219,19 @@ def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
         age_s = time_s - since_s
         if age_s > rules.stop_s + rules.braking_s and heard.velocity[i].any():
             found.append(Violation("command age", time_s, f"moves {age_s:.3f} s after the plan"))
+    return found
+
+
+def _rest(heard: Heard, rules: Rules) -> list[Violation]:
+    """Nothing but zeros where the robot had to brake and rest, once braking is over."""
+    found = []
+    moves = heard.velocity.any(axis=1)
+    for from_s, until_s in heard.rest:
+        from_s += rules.braking_s
+        for i in np.flatnonzero(moves & (heard.command_s > from_s) & (heard.command_s < until_s)):
+            time_s = heard.command_s[i]
+            detail = f"moves {time_s - from_s:.3f} s after it had to rest"
+            found.append(Violation("rest", time_s, detail))
     return found
 
 

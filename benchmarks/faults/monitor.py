@@ -15,22 +15,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 import threading
 import time
 from importlib import import_module
 from typing import Any
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
-from benchmarks.faults.wire import answer
+from benchmarks.faults.wire import serve
 
 Message = Any  # of any type
 _DEPTH = 1000
@@ -153,36 +150,17 @@ def _class(kind: str) -> type:
     return getattr(import_module(f"{package}.msg"), name)
 
 
+def _reply(monitor: Monitor, request: dict[str, Any]) -> object:
+    if "save" in request:
+        return monitor.save(request["save"])
+    return json.dumps(monitor.last() if "last" in request else monitor.speed())
+
+
 def main() -> None:
     """Serve stdin until it ends."""
-    begin = json.loads(sys.stdin.readline())
     with contextlib.suppress(OSError):  # where the system allows it: its times are to be arrivals
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
-    rclpy.init(args=[])
-    monitor = Monitor(begin)
-    executor = SingleThreadedExecutor()
-    executor.add_node(monitor)
-    stop = threading.Event()
-
-    def spin() -> None:
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
-
-    thread = threading.Thread(target=spin, name="executor")
-    thread.start()
-    answer("ready")
-    for line in sys.stdin:
-        request = json.loads(line)
-        if "save" in request:
-            answer(monitor.save(request["save"]))
-        else:
-            answer(json.dumps(monitor.last() if "last" in request else monitor.speed()))
-    stop.set()
-    executor.wake()
-    thread.join()
-    executor.shutdown()
-    monitor.destroy_node()
-    rclpy.try_shutdown()
+    serve(Monitor, _reply)
 
 
 if __name__ == "__main__":

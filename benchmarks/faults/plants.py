@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import sim  # noqa: F401 registers the environments
 from benchmarks.faults.catalog import FaultClass
-from benchmarks.faults.judge import Array, Rules
+from benchmarks.faults.judge import Rules
 from benchmarks.faults.rig import Plant
 from foresee.commands import shipped_bundle
 from ros_nodes.graph import NodeSpec, supervised
@@ -47,10 +47,7 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
     command = CommandParameters(workspace_low_m=LOW_M, workspace_high_m=HIGH_M)
     seed, goals, beyond, outside = _goals()
     robot = SimParameters(seed=seed, publish_clock=simulated_time)
-    speed = np.asarray(command.speed_m_s)
-    acceleration = np.asarray(command.acceleration_m_s2)
-    jerk = np.asarray(command.jerk_m_s3)
-    period_s = 1.0 / command.rate_hz
+    limits = (command.speed_m_s, command.acceleration_m_s2, command.jerk_m_s3)
     return Plant(
         name="simulation",
         nodes=_nodes(NodeSpec("sim_node", robot), command, run_dir),
@@ -61,17 +58,7 @@ def simulation(run_dir: Path, simulated_time: bool) -> Plant:
         command=("geometry_msgs/msg/TwistStamped", "servo_node/delta_twist_cmds"),
         position=("geometry_msgs/msg/PoseStamped", "robot/tool_pose"),
         names=(),
-        rules=Rules(
-            velocity=speed,
-            acceleration=acceleration,
-            jerk=jerk,
-            period_s=period_s,
-            low=np.asarray(LOW_M),
-            high=np.asarray(HIGH_M),
-            position_margin=_LATE_M,
-            stop_s=command.max_plan_age_s,
-            braking_s=_braking_s(speed, acceleration, jerk, period_s),
-        ),
+        rules=_rules(command, *limits, LOW_M, HIGH_M, position_margin=_LATE_M),
         simulated_time=simulated_time,
     )
 
@@ -125,10 +112,15 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
         workspace_low_m=LOW_M,
         workspace_high_m=HIGH_M,
     )
-    speed = np.asarray(command.joint_speed_rad_s)
-    acceleration = np.asarray(command.joint_acceleration_rad_s2)
-    jerk = np.asarray(command.joint_jerk_rad_s3)
-    period_s = 1.0 / command.rate_hz
+    rules = _rules(
+        command,
+        command.joint_speed_rad_s,
+        command.joint_acceleration_rad_s2,
+        command.joint_jerk_rad_s3,
+        command.joint_low_rad,
+        command.joint_high_rad,
+        position_margin=0.0,
+    )
     goals, beyond = _drawn_goals(robot)
     return Plant(
         name="fake hardware",
@@ -140,24 +132,36 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
         command=("std_msgs/msg/Float64MultiArray", f"{robot.controller}/commands"),
         position=("sensor_msgs/msg/JointState", "robot/joint_states"),
         names=robot.joint_names,
-        rules=Rules(
-            velocity=speed,
-            acceleration=acceleration,
-            jerk=jerk,
-            period_s=period_s,
-            low=np.asarray(command.joint_low_rad),
-            high=np.asarray(command.joint_high_rad),
-            position_margin=0.0,
-            stop_s=command.max_plan_age_s,
-            braking_s=_braking_s(speed, acceleration, jerk, period_s),
-        ),
+        rules=rules,
         simulated_time=simulated_time,
     )
 
 
-def _braking_s(speed: Array, acceleration: Array, jerk: Array, period_s: float) -> float:
-    """The longest way to rest, from speeding up as hard as may be, and a few ticks to begin it."""
-    return float((speed / acceleration + 2.0 * acceleration / jerk).max()) + 5.0 * period_s
+def _rules(
+    command: CommandParameters,
+    velocity: Sequence[float],
+    acceleration: Sequence[float],
+    jerk: Sequence[float],
+    low: Sequence[float],
+    high: Sequence[float],
+    position_margin: float,
+) -> Rules:
+    """What was promised of axes with these limits."""
+    period_s = 1.0 / command.rate_hz
+    speeds, accelerations, jerks = (np.asarray(x) for x in (velocity, acceleration, jerk))
+    # The longest way to rest, from speeding up as hard as may be, and a few ticks to begin it.
+    longest_s = float((speeds / accelerations + 2.0 * accelerations / jerks).max())
+    return Rules(
+        velocity=speeds,
+        acceleration=accelerations,
+        jerk=jerks,
+        period_s=period_s,
+        low=np.asarray(low),
+        high=np.asarray(high),
+        position_margin=position_margin,
+        stop_s=command.max_plan_age_s,
+        braking_s=longest_s + 5.0 * period_s,
+    )
 
 
 def _nodes(robot: NodeSpec, command: CommandParameters, run_dir: Path) -> tuple[NodeSpec, ...]:

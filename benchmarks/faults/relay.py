@@ -2,7 +2,7 @@
 
 A process of its own with rclpy and nothing of ours. It takes every message of a route as the bytes
 that came and sends them on, until it is told of a fault: one JSON object a line on stdin, answered
-by one line on stdout once it is in force.
+by one line on stdout once it is in force. The first line has ``routes`` and ``seed``.
 
     {"routes": ["scene"], "fault": "drop", "share": 0.5}      {"routes": ["scene"]}
 
@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import array
 import heapq
-import json
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,14 +26,12 @@ from importlib import import_module
 from typing import Any
 
 import numpy as np
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
-from benchmarks.faults.wire import answer
+from benchmarks.faults.wire import serve
 
 Message = Any  # of any type
 DEPTH = 50
@@ -252,34 +248,15 @@ _CHANGES: dict[str, Change] = {
 }
 
 
-def main() -> None:
-    """Serve stdin until it ends. The first line has ``routes`` and ``seed``."""
-    begin = json.loads(sys.stdin.readline())
-    rclpy.init(args=[])
-    relay = Relay({name: tuple(route) for name, route in begin["routes"].items()}, begin["seed"])
-    executor = SingleThreadedExecutor()
-    executor.add_node(relay)
-    stop = threading.Event()
+def _begin(begin: dict[str, Any]) -> Relay:
+    return Relay({name: tuple(route) for name, route in begin["routes"].items()}, begin["seed"])
 
-    def spin() -> None:
-        while not stop.is_set():
-            executor.spin_once(timeout_sec=0.2)
 
-    thread = threading.Thread(target=spin, name="executor")
-    thread.start()
-    answer("ready")
-    for line in sys.stdin:
-        request = json.loads(line)
-        for name in request["routes"]:
-            relay.set_fault(name, {k: v for k, v in request.items() if k != "routes"})
-        answer("done")
-    stop.set()
-    executor.wake()
-    thread.join()
-    executor.shutdown()
-    relay.destroy_node()
-    rclpy.try_shutdown()
+def _reply(relay: Relay, request: dict[str, Any]) -> str:
+    for name in request["routes"]:
+        relay.set_fault(name, {k: v for k, v in request.items() if k != "routes"})
+    return "done"
 
 
 if __name__ == "__main__":
-    main()
+    serve(_begin, _reply)

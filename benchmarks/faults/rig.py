@@ -194,9 +194,9 @@ class Rig:
         self._told.armed_s.append(time.monotonic())
         self._told.armed.append(armed)
 
-    def disarmed(self) -> None:
-        """Note that nothing may move from now on until it is armed again."""
-        self._told.armed_s.append(time.monotonic())
+    def disarmed(self, since_s: float) -> None:
+        """Note that from then on (monotonic s) nothing may move until it is armed again."""
+        self._told.armed_s.append(since_s)
         self._told.armed.append(False)
 
     def next_goal(self) -> None:
@@ -298,8 +298,13 @@ class Rig:
 
     # What happened
 
-    def heard(self, path: Path) -> Heard:
-        """What arrived at the robot since the last call, kept in a file."""
+    def heard(self, path: Path, rest: tuple[tuple[float, float], ...] = ()) -> Heard:
+        """What arrived at the robot since the last call, kept in a file.
+
+        Args:
+            path: of that file.
+            rest: from when until when it had to brake and rest, monotonic s.
+        """
         self._monitor.ask({"save": str(path.resolve())})
         told, oldest_s = self._told, time.monotonic() - _KNOWN_S
         with np.load(path) as rows:
@@ -316,6 +321,7 @@ class Rig:
             armed_s=np.array([told.armed_s[i] for i in recent]),
             armed=np.array([told.armed[i] for i in recent], bool),
             stop_asked_s=values["estop_s"],
+            rest=rest,
         )
 
     def speed(self) -> float:

@@ -82,24 +82,31 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     old_pid = rig.pid(killed[0]) if killed else 0
     with ExitStack() as stack:
         began_s = time.monotonic()
+        began = []
         for one, parameters in zip(faults, drawn, strict=True):
-            began_s = stack.enter_context(_injected(rig, one, parameters))
+            began.append(stack.enter_context(_INJECTORS[one.place](rig, one, parameters)))
         time.sleep(max(parameters["hold_s"] for parameters in drawn))
-        stopping = any(one.stops for one in faults)
+        ends_s = time.monotonic()
+    rest = tuple(
+        (began_s + one.stops_s, ends_s)
+        for one, began_s in zip(faults, began, strict=True)
+        if one.stops_s is not None
+    )
+    began_s = next((s for s, one in zip(began, faults, strict=True) if one.kills), began[-1])
     restart_s = None
     if killed:
         restart_s = _wait_until_back(rig, killed[0], old_pid, began_s)
         if restart_s > _RESTART_S:
             problems.append(f"{killed[0]} was back after {restart_s:.1f} s")
     time.sleep(_SETTLE_S)
-    if killed == ["command_node"]:
-        rig.disarmed()
+    if killed in (["agent_node"], ["command_node"]):
+        rig.disarmed(began_s + _BRAKING_S)
         if rig.says_armed():
-            problems.append("command_node came back armed")
-    heard = rig.heard(heard_file)
+            problems.append(f"armed after {killed[0]} was killed")
+    heard = rig.heard(heard_file, rest)
     violations = judge(heard, rig.plant.rules)
     braking_s = None
-    if moving and stopping and killed in (["agent_node"], ["command_node"]):
+    if moving and killed in (["agent_node"], ["command_node"]):
         until_s = min(began_s + 1.0, heard.command_s[-1] if len(heard.command_s) else began_s)
         braking_s = braking_delay_s(heard, began_s, until_s)
         if not braking_s <= _BRAKING_S:
@@ -120,7 +127,7 @@ def get_moving(rig: Rig) -> bool:
         whether it moves; one that is outside its limits and may not, does not.
     """
     rig.restart_camera()
-    if rig.client.command_status.get("armed") != "true":
+    if not rig.says_armed():
         rig.arm()
     deadline_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline_s:
@@ -130,7 +137,7 @@ def get_moving(rig: Rig) -> bool:
             if rig.speed() > _MOVING:
                 return True
             time.sleep(_LOOK_S)
-        if rig.client.command_status.get("armed") != "true":
+        if not rig.says_armed():
             rig.arm()
     return False
 
@@ -146,13 +153,6 @@ def _wait_until_back(rig: Rig, name: str, old_pid: int, since_s: float) -> float
             return time.monotonic() - since_s
         time.sleep(_LOOK_S)
     raise GraphError(f"{name} did not come back within {PATIENCE_S:.0f} s")
-
-
-@contextmanager
-def _injected(rig: Rig, fault: FaultClass, parameters: Parameters) -> Iterator[float]:
-    """A fault while the block lasts; gives when it began, monotonic s."""
-    with _INJECTORS[fault.place](rig, fault, parameters) as began_s:
-        yield began_s
 
 
 @contextmanager

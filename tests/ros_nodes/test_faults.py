@@ -22,7 +22,7 @@ def test_nothing_that_went_wrong_reached_the_actuator(tmp_path: Path) -> None:
     assert all(trial["violations"] == [] for trial in trials)
     assert sum(trial["moving"] for trial in trials) >= 3  # it had something to get wrong
     killed = next(trial for trial in trials if trial["fault"] == "command node killed")
-    assert "command_node came back armed" not in killed["problems"]
+    assert "armed after command_node was killed" not in killed["problems"]
 
     run(job)  # nothing is left to be done
     assert len(json.loads(file.read_text())["trials"]) == len(SHORT)
