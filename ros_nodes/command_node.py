@@ -14,6 +14,7 @@ Publishes: the topic of the robot's interface (`ros_nodes.command_interfaces`), 
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -37,7 +38,9 @@ from ros_nodes.command_interfaces import CommandOutput
 from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.params import CommandParameters, declare_parameters
 from ros_nodes.process import run_node, use_realtime_priority
+from ros_nodes.process_watch import ProcessWatch
 from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf
+from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR
 
 _LATENESS_WINDOW = 1000  # ticks the percentiles are taken over
 _BRAKING_TIMEOUT_S = 3.0
@@ -47,6 +50,7 @@ _SWITCH_INTERVAL_S = 0.0002
 _CLOCK_JUMP_S = 0.05
 _STANDS = 0.1  # rad/s or m/s: a robot that moves faster is not armed
 _ZEROS_AFTER = 10  # commands of rest that end a motion
+_WHAT_IT_DOES = {"stands still": "stands still", "gone": "has ended"}  # and must not, in words
 
 
 class CommandNode(Node):
@@ -72,8 +76,11 @@ class CommandNode(Node):
             )
         self._simulated_time = bool(self.get_parameter("use_sim_time").value)
         self._armed = False
-        self._estop = False
-        self._disarmed_by = ""
+        self._estop = os.environ.get(ESTOP_LATCHED) == "true"
+        self._disarmed_by = "an e-stop from before it was started" if self._estop else ""
+        self._estops_cleared = 0
+        watched = os.environ.get(SUPERVISOR)  # who stops the robot when this process cannot
+        self._supervisor = ProcessWatch(watched) if watched else None
         self._ending = threading.Event()
         self._state = CommandState.NOT_ARMED
         self._told: tuple[object, ...] = ()  # what ~/status said last
@@ -167,6 +174,7 @@ class CommandNode(Node):
 
     def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._estop = False
+        self._estops_cleared += 1
         response.success, response.message = True, "e-stop cleared; arm to move again"
         self.get_logger().warning(response.message)
         return response
@@ -194,11 +202,16 @@ class CommandNode(Node):
         now_ns, now_s = self.get_clock().now().nanoseconds, time.monotonic()
         situation, _ = self._inputs.situation(now_ns, now_s, False, self._estop)
         reason = why_not_armed(self._filter.times, situation)
+        if not reason and (does := self._supervisor_does()) in _WHAT_IT_DOES:
+            reason = f"the supervisor's process {_WHAT_IT_DOES[does]}"
         if not reason and self._inputs.speed > _STANDS:
             reason = f"the robot moves already ({self._inputs.speed:.2f} rad/s)"
         if not reason and self._given.gripper and self._inputs.gripper_m is None:
             reason = f"joint_states has no gripper_joint {self._given.gripper_joint!r}"
         return reason
+
+    def _supervisor_does(self) -> str:
+        return "none" if self._supervisor is None else self._supervisor.state()
 
     def _disarm(self, by: str) -> None:
         if self._armed:
@@ -214,10 +227,13 @@ class CommandNode(Node):
         values: dict[str, object] = {
             "armed": str(self._armed).lower(),
             "estop": str(self._estop).lower(),
+            "estops_cleared": self._estops_cleared,
             "shadow": str(self._given.shadow).lower(),
             "state": self._state.value,
             "disarmed_by": self._disarmed_by,
             "agent": self._inputs.agent,
+            "supervisor": self._supervisor_does(),
+            "pid": os.getpid(),
             "interface": self._given.interface,
             "realtime": str(self._realtime).lower(),
             "commands_sent": self._sent,
@@ -278,6 +294,8 @@ class CommandNode(Node):
             return False
         if self._armed and self._inputs.agent == "gone":
             self._disarm("the agent's process has ended")
+        if self._armed and (does := self._supervisor_does()) in _WHAT_IT_DOES:
+            self._disarm(f"the supervisor's process {_WHAT_IT_DOES[does]}")
         armed, moved = self._armed, not self._filter.motion.rests
         situation, gripper = self._inputs.situation(stamp_ns, now_s, armed, self._estop)
         command = self._filter.tick(situation, now_s, elapsed_s)

@@ -74,7 +74,11 @@ class CommandWatch:
         self._limits = _limits(command)
         self._heard: _Heard | None = None
         self._armed = False
-        self._owed = False  # an e-stop that command_node has not confirmed
+        self._latched = False
+        self._missed = False  # an e-stop came before the process that is watched could hear it
+        self._spoken = False  # that process has said something
+        self._pid = ""  # of that process; what a dead one said last may still arrive
+        self._cleared = "0"  # how often that process was told to clear the e-stop
         self._braking = threading.Lock()
         self._ending = threading.Event()
         self.stops = 0
@@ -82,6 +86,7 @@ class CommandWatch:
         self._commands = node.create_publisher(kind, name, qos.COMMAND_LOG)
         self._estops = node.create_publisher(Bool, "estop", qos.STATE)
         node.create_subscription(kind, name, self._on_command, qos.COMMAND_LOG)
+        node.create_subscription(Bool, "estop", self._on_estop, qos.STATE)
         node.create_subscription(DiagnosticArray, "command_node/status", self._on_status, qos.STATE)
         self._thread = threading.Thread(target=self._listen, name="silence", daemon=True)
 
@@ -95,23 +100,38 @@ class CommandWatch:
         if self._thread.is_alive():
             self._thread.join()
 
+    def starts(self) -> bool:
+        """A `command_node` is about to start; returns whether it is to begin with a latched e-stop.
+
+        Nothing has to be repeated to it then, and nothing that is under way when a person clears
+        the e-stop can latch it again.
+        """
+        self._spoken = self._missed = False
+        self._cleared = "0"
+        return self._latched
+
+    def started(self, pid: int) -> None:
+        """From now on `command_node` is this process."""
+        self._pid = str(pid)
+
     def command_lost(self) -> None:
         """Brake in the place of a `command_node` that is dead, then latch the e-stop.
 
         Nothing is sent when it was not armed and had not just commanded anything.
         """
         noticed_s = time.monotonic()
+        self._pid = ""
         heard = self._heard
         recent = heard is not None and noticed_s - heard.arrived_s < _RECENT_S
         if self._ending.is_set() or not (recent or self._armed):
             return
         self.stops += 1
         self._armed = False
+        self._latched = True
         with self._braking:
             if heard is not None and recent:
                 self._brake(noticed_s)
             self._heard = None
-            self._owed = True
             self._estops.publish(Bool(data=True))
         self._node.get_logger().error(
             "command_node was lost while it commanded: the robot was stopped, the e-stop is latched"
@@ -137,6 +157,11 @@ class CommandWatch:
             next_s += self._dt_s
 
     # Executor thread
+
+    def _on_estop(self, message: Bool) -> None:
+        if message.data:
+            self._latched = True
+            self._missed = self._missed or not self._spoken
 
     def _on_command(self, message: object) -> None:
         if self._braking.locked():
@@ -165,13 +190,18 @@ class CommandWatch:
 
     def _on_status(self, message: DiagnosticArray) -> None:
         values = diagnostic_values(message)
-        self._armed = values.get("armed") == "true"
-        if not self._owed:
+        if values.get("pid") != self._pid:
             return
+        self._spoken = True
+        self._armed = values.get("armed") == "true"
+        cleared = values.get("estops_cleared", "0")
         if values.get("estop") == "true":
-            self._owed = False
-        elif values.get("estop") == "false":  # started again since
+            self._latched, self._missed = True, False
+        elif cleared != self._cleared:
+            self._latched = self._missed = False
+        elif self._missed:
             self._estops.publish(Bool(data=True))
+        self._cleared = cleared
 
     # Its own thread
 

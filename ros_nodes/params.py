@@ -301,7 +301,10 @@ class SupervisorParameters:
         60, "SCHED_FIFO priority, used where the system allows it; 0 for none", low=0, high=99
     )
     silence_s: float = parameter(
-        0.1, "no command for this long while the robot moves: command_node is lost, s", low=0.02
+        0.1,
+        "no command for this long while the robot moves: command_node is lost, s",
+        low=0.02,
+        high=0.4,
     )
     longest_delay_s: float = parameter(
         10.0, "longest wait before a node that keeps failing is started again, s", low=0.0

@@ -33,7 +33,8 @@ from ros_nodes.diagnostics_tree import DiagnosticsTree
 from ros_nodes.keeper import ChildState, Keeper, RestartPolicy
 from ros_nodes.params import CommandParameters, SupervisorParameters, declare_parameters
 from ros_nodes.process import Spinner, run_node, use_realtime_priority
-from ros_nodes.transport import remove_orphaned_shared_memory
+from ros_nodes.process_watch import identity
+from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR, remove_orphaned_shared_memory
 
 _LEVELS = {
     ChildState.RUNNING: DiagnosticStatus.OK,
@@ -142,7 +143,14 @@ class SupervisorNode(Node):
         given = self._given
 
         def start() -> Child:
-            return start_child(name, self._arguments, dict(os.environ), log)
+            watch = self._watch if name == "command_node" else None
+            told = {SUPERVISOR: identity()}
+            if watch is not None:
+                told[ESTOP_LATCHED] = str(watch.starts()).lower()
+            child = start_child(name, self._arguments, {**os.environ, **told}, log)
+            if watch is not None:
+                watch.started(child.process.pid)
+            return child
 
         return Keeper(
             name,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 READY_FD = "FORESEE_READY_FD"  # the starter's pipe: one line, "ready" or "error: …"
 STDIN_IS_PARENT = "FORESEE_STDIN_IS_PARENT"  # stdin is a pipe that closes when the starter dies
+SUPERVISOR = "FORESEE_SUPERVISOR"  # `process_watch.identity` of the supervisor that started it
+ESTOP_LATCHED = "FORESEE_ESTOP_LATCHED"  # "true": an e-stop outlives the process it was told
 
 _PROFILE = Path(__file__).with_name("shm_profile.xml")
 _SHM = Path("/dev/shm")

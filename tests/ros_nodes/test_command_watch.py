@@ -1,0 +1,121 @@
+"""The supervisor's ear for a `command_node` that runs, or says it runs, and sends nothing."""
+
+import os
+import time
+
+import numpy as np
+import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import TwistStamped
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from std_msgs.msg import Bool
+from waiting import eventually
+
+from ros_nodes import qos
+from ros_nodes.command_watch import CommandWatch
+from ros_nodes.convert import diagnostics, velocity_to_twist
+from ros_nodes.params import CommandParameters, ParameterError, SupervisorParameters, check
+from ros_nodes.process import Spinner
+from ros_nodes.transport import free_domain_id, transport_environment
+
+SPEED = 0.05
+
+
+class Scene:
+    """A watch, and the test in the place of the `command_node` it listens to."""
+
+    def __init__(self, node: Node):
+        self.killed: list[float] = []
+        self.estops: list[bool] = []
+        self.watch = CommandWatch(
+            node, CommandParameters(), 0.1, lambda: self.killed.append(time.monotonic())
+        )
+        self.node = node
+        self.commands = node.create_publisher(
+            TwistStamped, "servo_node/delta_twist_cmds", qos.COMMAND_LOG
+        )
+        self.statuses = node.create_publisher(DiagnosticArray, "command_node/status", qos.STATE)
+        self.estop = node.create_publisher(Bool, "estop", qos.STATE)
+        node.create_subscription(Bool, "estop", lambda m: self.estops.append(m.data), qos.STATE)
+
+    def move(self, speeds):
+        """One command every 10 ms."""
+        for speed in speeds:
+            stamp_ns = self.node.get_clock().now().nanoseconds
+            self.commands.publish(velocity_to_twist(np.full(3, speed), stamp_ns, "panda_link0"))
+            time.sleep(0.01)
+
+    def say(self, pid, estop, cleared=0):
+        values = {"pid": pid, "armed": "false", "estop": estop, "estops_cleared": cleared}
+        self.statuses.publish(diagnostics(0, "/command_node", "", values, DiagnosticStatus.OK))
+
+
+@pytest.fixture
+def scene(monkeypatch):
+    domain_id = free_domain_id()
+    for name, value in transport_environment(domain_id).items():
+        monkeypatch.setenv(name, value)
+    context = Context()
+    rclpy.init(args=[], context=context, domain_id=domain_id)
+    node = Node("test", context=context)
+    scene = Scene(node)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    spinner = Spinner(executor)
+    assert eventually(lambda: scene.commands.get_subscription_count() == 1)
+    yield scene
+    scene.watch.stop()
+    spinner.stop()
+    node.destroy_node()
+    rclpy.try_shutdown(context=context)
+
+
+def test_silence_in_motion_is_a_loss_and_silence_at_rest_is_none(scene):
+    scene.watch.start()
+    scene.move([SPEED] * 20 + [0.0] * 3)
+    time.sleep(0.4)
+    assert scene.killed == []
+    scene.move([SPEED] * 20)
+    silent_s = time.monotonic()
+    assert eventually(lambda: scene.killed)
+    assert 0.05 < scene.killed[0] - silent_s < 0.5
+
+
+@pytest.mark.parametrize("silence_s", [0.01, 0.5])  # from 0.5 s on no command counts as recent
+def test_a_silence_that_would_never_be_noticed_is_refused(silence_s):
+    with pytest.raises(ParameterError, match="silence_s"):
+        check(SupervisorParameters(silence_s=silence_s))
+
+
+def test_an_estop_is_repeated_only_to_a_process_that_could_not_hear_it(scene):
+    assert not scene.watch.starts()
+    scene.watch.started(os.getpid())
+    scene.estop.publish(Bool(data=True))  # while it comes up
+    assert eventually(lambda: scene.estops == [True])
+    scene.say(os.getpid() + 1, "true")  # the last word of the one before
+    scene.say(os.getpid(), "false")
+    assert eventually(lambda: scene.estops == [True, True])
+    scene.say(os.getpid(), "true")
+    time.sleep(0.1)
+    scene.say(os.getpid(), "false", cleared=1)
+    time.sleep(0.1)
+    scene.say(os.getpid(), "false", cleared=1)
+    time.sleep(0.2)
+    assert scene.estops == [True, True]
+    assert not scene.watch.starts()
+
+
+def test_an_estop_that_was_heard_is_for_the_next_process_too(scene):
+    scene.watch.starts()
+    scene.watch.started(os.getpid())
+    scene.say(os.getpid(), "false")
+    time.sleep(0.1)
+    scene.estop.publish(Bool(data=True))
+    assert eventually(lambda: scene.estops)
+    scene.say(os.getpid(), "false")  # on its way since before the e-stop
+    time.sleep(0.2)
+    assert scene.estops == [True]
+    assert scene.watch.starts()
