@@ -113,12 +113,24 @@ def brake_axis(v: float, a: float, limit: float, step: float, dt_s: float) -> tu
     """
     if not (math.isfinite(v) and math.isfinite(a)):
         return 0.0, 0.0
-    a = max(-limit, min(limit, a))
+    # Some hundred calls a tick: comparisons, because min and max take twice as long.
+    if a > limit:
+        a = limit
+    elif a < -limit:
+        a = -limit
     change = abs(v) / dt_s
     # More than T(limit) in any case, and so large that T⁻¹ is not needed.
-    hard = limit if change > limit * (limit / step + 1.0) else hardest_braking(change, step)
-    wanted = -math.copysign(min(hard, limit), v) if v else 0.0
-    a_next = max(a - step, min(a + step, wanted))
+    a_next = limit if change > limit * (limit / step + 1.0) else hardest_braking(change, step)
+    if a_next > limit:
+        a_next = limit
+    if v > 0.0:
+        a_next = -a_next
+    elif not v:
+        a_next = 0.0
+    if a_next > a + step:
+        a_next = a + step
+    elif a_next < a - step:
+        a_next = a - step
     if abs(a_next) <= ROUNDING * step:
         a_next = 0.0
     v_next = v + a_next * dt_s
@@ -134,5 +146,5 @@ def hardest_braking(change: float, step: float) -> float:
         change: velocity to be removed over the length of a tick, at least 0.
         step: largest change of the acceleration in one tick, > 0.
     """
-    ticks = max(1, math.ceil(0.5 * (math.sqrt(1.0 + 8.0 * change / step) - 1.0) - ROUNDING))
+    ticks = math.ceil(0.5 * (math.sqrt(1.0 + 8.0 * change / step) - 1.0) - ROUNDING) or 1
     return change / ticks + 0.5 * step * (ticks - 1)

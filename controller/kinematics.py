@@ -7,7 +7,6 @@ around it, keep-out spheres and boxes and the walls of the workspace: no meshes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -33,8 +32,9 @@ _NEAR_M = 0.12
 _BARRIER_GAIN_HZ = 4.0
 _BUFFER_M = 0.003
 _HELD_M = 1e-9  # this near to its bound, a barrier counts as the one that holds
-# A path is looked at whenever any point may have moved by this much, or so often altogether.
-_LOOK_EVERY_M = 0.004
+# A path is looked at at each of its rows and, in between, whenever any point may have moved by this
+# much, or so often from one row to the next.
+_LOOK_EVERY_M = 0.008
 _MOST_LOOKS = 64
 
 
@@ -117,8 +117,9 @@ class Kinematics:
         self._tool = model.getFrameId(tool_frame)
         self._scene = _build_scene(pin, model, self._tool, surroundings)
         self._levers = _levers(model, self._scene.shapes)[self._order]
-        self._shortest_m = float(self._levers.min())  # angles are at most travel over this
         self._rounding_m = _rounding(self._scene.shapes)
+        # Each look writes into these; getting hold of one takes longer than a look.
+        self._results = list(self._scene.shape_data.distanceResults)
         self._configuration = pink.Configuration(model, self._scene.data, np.zeros(model.nq))
         self._one = np.eye(model.nv)
         self._orientation: NDArray[np.float64] | None = None
@@ -143,35 +144,54 @@ class Kinematics:
         self._orientation = self._tool_pose(position).rotation.copy()
 
     def room(self, path: Vector) -> tuple[float, str]:
-        """How near anything comes along a path of the joints.
+        """The least of `rooms`, and between what; infinite where nothing is kept apart."""
+        if not self._scene.pairs:
+            return np.inf, ""
+        rooms = self.rooms(path)
+        nearest = int(np.argmin(rooms))
+        return float(rooms[nearest]), self._scene.pairs[nearest]
+
+    def rooms(self, path: Vector, least: Vector | None = None) -> Vector:
+        """How near the two of each pair come along a path of the joints.
 
         What may have been missed between two looks is taken off, so that what holds at the looks
-        holds in between.
+        holds in between. Two rows are looked at in the same way whatever path they are part of.
 
         Args:
             path: ``(K, N)`` rad; the joints move straight from one row to the next.
+            least: ``(P,)`` m; no more looks are needed once it is known that less is left.
 
         Returns:
-            m that are left beyond the margin, negative where it is crossed, and between what.
+            ``(P,)`` m that are left beyond the margin, negative where it is crossed: for the
+            nearest pair and for all that may cross it as exact as the looks are, for the others
+            a number that there is more than. Where there is less than ``least`` at the end of the
+            path, the room there.
         """
         if not self._scene.pairs:
-            return np.inf, ""
-        looks, missed = self._looks(path)
-        lowest, nearest = np.inf, 0
+            return np.zeros(0)
+        last = self._distances(self._theirs(path[-1]))
+        if least is not None and not (last >= least).all():
+            return last
+        looks, moved_m, turned = self._looks(path)
+        if len(looks) == 1:
+            return last
+        first = self._distances(looks[0])
+        # On a way of length l from a to b no room is less than (a + b - l)/2.
+        rooms = np.asarray(0.5 * (first + last - moved_m.sum()))
+        near = np.flatnonzero(rooms < max(0.0, min(first.min(), last.min())))
+        table = np.empty((len(looks), len(near)))
+        table[0], table[-1] = first[near], last[near]
+        results = [self._results[pair] for pair in near]
         pin, scene = self._pin, self._scene
-        for row in looks:
-            pair = pin.computeDistances(
-                scene.model, scene.data, scene.shapes, scene.shape_data, row
-            )
-            distance = scene.shape_data.distanceResults[pair].min_distance
-            if not distance >= lowest:
-                lowest, nearest = distance, pair
-        return float(lowest) - missed, scene.pairs[nearest]
-
-    def rooms(self, path: Vector) -> Vector:
-        """For each of `pairs` the least room ``(P,)`` at the looks alone, to compare paths by."""
-        looks, _ = self._looks(path)
-        return np.min([self._distances(row) for row in looks], axis=0)
+        for i in range(1, len(looks) - 1):
+            pin.computeDistances(scene.model, scene.data, scene.shapes, scene.shape_data, looks[i])
+            table[i] = [result.min_distance for result in results]
+        missed_m = _most_missed(moved_m[:, None], turned[:, None], self._rounding_m[near])
+        # The lowest place of a parabola through both looks that sags by so much in the middle.
+        sag_m = 4.0 * missed_m
+        dips = np.maximum(0.0, sag_m - np.abs(np.diff(table, axis=0))) ** 2 / (4.0 * sag_m)
+        rooms[near] = (np.minimum(table[:-1], table[1:]) - dips).min(axis=0)
+        return rooms
 
     def solve_tool(
         self, position: Vector, wanted_m_s: Vector, low: Vector, high: Vector, dt_s: float
@@ -240,7 +260,7 @@ class Kinematics:
         closing, limits = [], []
         distances = self._distances(self._configuration.q) if scene.pairs else np.zeros(0)
         for pair in np.flatnonzero(distances < _NEAR_M).tolist():
-            result = scene.shape_data.distanceResults[pair]
+            result = self._results[pair]
             normal = np.array(result.normal)  # from the first to the second
             if not np.isfinite(normal).all():
                 continue
@@ -272,30 +292,29 @@ class Kinematics:
         turning = np.array([ay * nz - az * ny, az * nx - ax * nz, ax * ny - ay * nx])
         return normal @ jacobian[:3] + turning @ jacobian[3:]
 
-    def _looks(self, path: Vector) -> tuple[Vector, float]:
-        """Places ``(L, N)`` on a path to look at, in Pinocchio's order, and the most missed, m.
+    def _looks(self, path: Vector) -> tuple[Vector, Vector, Vector]:
+        """Where to look along a path ``(K, N)``, and how far it is from look to look.
 
-        Between two looks any point moves at most l = levers · angles. Its way is bent away from
-        the straight one by at most l · (sum of angles)/8, and the straight one passes a rounding
-        of radius r (a sphere past an edge) nearer by at most l²/8r than at its ends.
+        Returns:
+            places ``(L, N)`` in Pinocchio's order; between them, ``(L - 1,)`` each, how far any
+            point moves at most, m, above 0, and the sum of the angles, rad.
         """
-        turned = np.abs(np.diff(path, axis=0))
-        travelled = np.zeros(len(path))
-        np.cumsum(turned @ self._levers, out=travelled[1:])
-        length_m = float(travelled[-1])
-        if length_m == 0.0:
-            return self._theirs(path[0])[None], 0.0
-        intervals = min(math.ceil(length_m / _LOOK_EVERY_M), _MOST_LOOKS - 1)
-        marks = np.linspace(0.0, length_m, intervals + 1)
-        looks = np.stack([np.interp(marks, travelled, path[:, i]) for i in self._back], axis=1)
-        moved_m = length_m / intervals
-        bend = moved_m / self._shortest_m + moved_m / self._rounding_m
-        return looks, moved_m * min(0.5, bend / 8.0)
+        change = np.diff(path, axis=0)
+        angles = np.abs(change)
+        moved_m = angles @ self._levers
+        # None where nothing moves.
+        parts = np.minimum(np.ceil(moved_m / _LOOK_EVERY_M), _MOST_LOOKS).astype(int)
+        row = np.repeat(np.arange(len(parts)), parts)
+        number = np.arange(len(row)) - (np.cumsum(parts) - parts)[row]
+        share = 1.0 / parts[row]
+        between = path[row] + (number * share)[:, None] * change[row]
+        looks = np.vstack([between, path[-1]])[:, self._back]
+        return looks, moved_m[row] * share, angles.sum(axis=1)[row] * share
 
     def _distances(self, row: Vector) -> Vector:
         scene = self._scene
         self._pin.computeDistances(scene.model, scene.data, scene.shapes, scene.shape_data, row)
-        return np.array([result.min_distance for result in scene.shape_data.distanceResults])
+        return np.array([result.min_distance for result in self._results])
 
     def _tool_pose(self, position: Vector) -> PinObject:
         scene = self._scene
@@ -402,11 +421,22 @@ def _levers(model: PinObject, shapes: PinObject) -> Vector:
     return beyond[1:]
 
 
-def _rounding(shapes: PinObject) -> float:
-    """The smallest radius that anything passes anything with, m: of two spheres, their sum."""
-    smallest = np.inf
+def _rounding(shapes: PinObject) -> Vector:
+    """By pair, the radius that one passes the other with, ``(P,)`` m: of two spheres, their sum."""
+    radii = []
     for pair in shapes.collisionPairs:
         ends = [shapes.geometryObjects[shape].geometry for shape in (pair.first, pair.second)]
-        if not any(hasattr(end, "n") for end in ends):  # walls are flat
-            smallest = min(smallest, sum(getattr(end, "radius", 0.0) for end in ends))
-    return float(smallest)
+        flat = any(hasattr(end, "n") for end in ends)  # a wall
+        radii.append(np.inf if flat else sum(getattr(end, "radius", 0.0) for end in ends))
+    return np.array(radii)
+
+
+def _most_missed(moved_m: Vector, turned: Vector, rounding_m: Vector) -> Vector:
+    """How much less the room may be between two looks than on the straight line through both, m.
+
+    Any point moves at most l = levers · angles. Its way is bent away from the straight one by at
+    most l · (sum of angles)/8, and the straight one passes a rounding of radius r (a sphere past an
+    edge) nearer by at most l²/8r than at its ends. Both come from the largest second derivative
+    there can be, which a parabola has everywhere.
+    """
+    return np.asarray(moved_m * np.minimum(0.5, (turned + moved_m / rounding_m) / 8.0))

@@ -15,7 +15,8 @@ Four steps a tick, each with a guarantee of its own:
    for a robot trajectory", CDC 2017.)
 4. *Account*: every limit that changed the command is named.
 
-Where a robot starts outside, "inside" is no farther out than braking would take it anyway.
+Where a robot starts outside, "inside" is no farther out than braking would take it anyway, so that
+it can only get better: what is allowed in one tick is the braking of the next, nothing is added.
 """
 
 from __future__ import annotations
@@ -68,12 +69,8 @@ class Arm(Protocol):
         """Keep the tool's orientation as it is at a position of the joints."""
         ...
 
-    def room(self, path: Vector) -> tuple[float, str]:
-        """Least room along a path, and between what."""
-        ...
-
-    def rooms(self, path: Vector) -> Vector:
-        """Least room of each pair along a path."""
+    def rooms(self, path: Vector, least: Vector | None = None) -> Vector:
+        """Least room of each pair along a path; if below ``least``, no more than that is sure."""
         ...
 
     def solve_tool(
@@ -264,44 +261,59 @@ def _shield(
         the acceleration ``(N,)``; ``None`` for braking, which needs no look of its own: it is the
         rest of the stop that was looked at before.
     """
-    allowed: tuple[Vector, Vector, Vector] | None = None
+    allowed = _Allowed(
+        limits.low - _TOUCHES,
+        limits.high + _TOUCHES,
+        np.full(len(arm.pairs) if arm is not None else 0, -_TOUCHES),
+    )
     reason = ""
     for share in _SHARES:
         tried = braking + share * (wanted - braking)
-        path = np.vstack(
-            [motion.position, stopping_path(motion.after(tried, dt_s), limits.axes, dt_s)]
-        )
-        inside = (path <= limits.high + _TOUCHES).all() and (path >= limits.low - _TOUCHES).all()
-        room, pair = arm.room(path) if arm is not None else (0.0, "")
-        if inside and room >= 0.0:
+        following = motion.after(tried, dt_s)
+        path = np.vstack([motion.position, stopping_path(following, limits.axes, dt_s)])
+        beyond = allowed.beyond(path, limits, arm)
+        if beyond and not reason:
+            # Looked at only now: where the way is free, it does not matter where braking leads.
+            allowed = allowed.or_as_far_as(stopping_path(motion, limits.axes, dt_s), arm)
+            beyond = allowed.beyond(path, limits, arm)
+        if not beyond:
             return tried, (f"shield.{reason}",) if reason else ()
-        if allowed is None:
-            allowed = _as_far_as_braking(limits, motion, dt_s, arm)
-        lowest, highest, rooms = allowed
-        off_low, off_high = path.min(axis=0) < lowest, path.max(axis=0) > highest
-        if (off_low | off_high).any():
-            reason = reason or f"position.{limits.names[int(np.argmax(off_low | off_high))]}"
-        elif room >= 0.0 or (arm is not None and (arm.rooms(path) >= rooms).all()):
-            return tried, (f"shield.{reason}",) if reason else ()
-        else:
-            reason = reason or pair
+        reason = reason or beyond
     return None, (f"shield.{reason}",)
 
 
-def _as_far_as_braking(
-    limits: MotionLimits, motion: Motion, dt_s: float, arm: Arm | None
-) -> tuple[Vector, Vector, Vector]:
-    """How far out is allowed: nowhere, or as far as braking goes at once.
+@dataclass(frozen=True, eq=False)
+class _Allowed:
+    """How far out a path may go: nowhere, or as far as braking does.
 
-    Returns:
-        lowest and highest positions ``(N,)`` and the least room of each pair ``(P,)``.
+    Nothing is added to how far braking goes. A path that was allowed is the braking of the tick
+    after, so anything added would add up from tick to tick.
+
+    Attributes:
+        low: ``(N,)`` lowest positions.
+        high: ``(N,)`` highest.
+        rooms: ``(P,)`` m, least room of each pair.
     """
-    path = stopping_path(motion, limits.axes, dt_s)
-    rooms = np.zeros(0)
-    if arm is not None and arm.pairs:
-        rooms = np.minimum(arm.rooms(path), 0.0) - _TOUCHES
-    return (
-        np.minimum(path.min(axis=0), limits.low) - _TOUCHES,
-        np.maximum(path.max(axis=0), limits.high) + _TOUCHES,
-        rooms,
-    )
+
+    low: Vector
+    high: Vector
+    rooms: Vector
+
+    def or_as_far_as(self, path: Vector, arm: Arm | None) -> _Allowed:
+        """What is allowed, and going as far as ``path (K, N)``."""
+        return _Allowed(
+            np.minimum(self.low, path.min(axis=0)),
+            np.maximum(self.high, path.max(axis=0)),
+            self.rooms if arm is None else np.minimum(self.rooms, arm.rooms(path)),
+        )
+
+    def beyond(self, path: Vector, limits: MotionLimits, arm: Arm | None) -> str:
+        """Which limit a path ``(K, N)`` is beyond; empty for none."""
+        inside = (path.min(axis=0) >= self.low) & (path.max(axis=0) <= self.high)
+        if not inside.all():
+            return f"position.{limits.names[int(np.argmin(inside))]}"
+        if arm is not None:
+            free = arm.rooms(path, self.rooms) >= self.rooms
+            if not free.all():
+                return arm.pairs[int(np.argmin(free))]
+        return ""

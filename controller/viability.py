@@ -158,7 +158,7 @@ class _Axis:
         bound = max(bound, braking)
         if q + self._farthest() <= ceiling or bound == braking:
             return bound, cause
-        allowed = max(ceiling, self._peak(q, v, braking)) + _TINY
+        allowed = max(ceiling + _TINY, self._peak(q, v, braking))
         if self._peak(q, v, bound) <= allowed:
             return bound, cause
         inside, outside = braking, bound

@@ -82,6 +82,29 @@ def test_what_is_taken_off_covers_what_was_missed(seed):
         assert arm.room(path)[0] > true - 5e-3
 
 
+def test_the_rest_of_a_path_has_no_less_room_than_the_whole_of_it():
+    rng = np.random.default_rng(0)
+    arm = panda.panda_arm()
+    for _ in range(50):
+        steps = rng.uniform(-0.05, 0.05, 7) * np.linspace(1.0, 0.0, 20)[:, None]
+        path = panda.HOME + rng.uniform(-0.5, 0.5, 7) + np.cumsum(steps, axis=0)
+        before = arm.rooms(path)
+        rest = arm.rooms(path[1:])
+        crossed = before < 0.0
+        assert (rest[crossed] >= before[crossed] - 1e-12).all()
+        assert (rest[~crossed] >= 0.0).all()
+        true = np.min([arm.rooms(row[None]) for row in path], axis=0)
+        assert (before <= true + 1e-12).all()
+
+
+def test_no_more_looks_are_taken_where_the_end_decides():
+    arm = panda.panda_arm()
+    path = panda.HOME + np.linspace(0.0, 0.3, 10)[:, None]
+    end = arm.rooms(path[-1:])
+    np.testing.assert_array_equal(arm.rooms(path, end + 1e-3), end)
+    assert (arm.rooms(path, end - 9.0) <= end).all()
+
+
 def test_the_solution_moves_the_tool_as_wanted_and_keeps_its_orientation():
     arm, wide = panda.panda_arm(), np.full(7, 2.0)
     wanted = np.array([0.05, -0.1, 0.02])

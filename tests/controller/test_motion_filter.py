@@ -85,6 +85,39 @@ def test_it_does_not_rely_on_the_programme():
     assert stopped > 0
 
 
+@dataclass
+class Pushing(Reckless):
+    """One whose programme answers with one direction of the joints, whatever is in the way."""
+
+    direction: np.ndarray = None
+
+    def solve_tool(self, position, wanted_m_s, low, high, dt_s):
+        return Solution(self.direction * self.rng.uniform(-0.2, 1.0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("outside_m", [0.0, 0.02])
+def test_pushed_against_an_obstacle_for_long_it_never_creeps_into_it(seed, outside_m):
+    """Inside: no farther than one slack, ever. Outside: no farther than it began."""
+    rng = np.random.default_rng(seed)
+    arm, limits = panda.panda_arm(), panda.panda_limits()
+    start = panda.HOME
+    if outside_m:
+        # Each wall passes the tool by, on the side that it is pushed to.
+        tool = arm.tool_position(start)
+        arm = panda.panda_arm(Surroundings(workspace=Box(tuple(tool - 0.3), tuple(tool - 0.01))))
+    pushing = Pushing(arm, rng, rng.uniform(-1.0, 1.0, 7))
+    motion = Motion.at_rest(start)
+    allowed = np.minimum(arm.rooms(start[None]), 0.0)
+    least = np.full(len(arm.pairs), np.inf)
+    for tick in range(1500):
+        if tick % 300 == 299:
+            pushing.direction = rng.uniform(-1.0, 1.0, 7)
+        motion = follow(limits, motion, np.zeros(3), DT_S, pushing, "tool").motion
+        least = np.minimum(least, arm.rooms(motion.position[None]) - allowed)
+    assert least.min() >= -1.001e-6
+
+
 def test_follows_what_is_within_the_limits():
     arm, limits = panda.panda_arm(), panda.panda_limits()
     motion = Motion.at_rest(panda.HOME)
