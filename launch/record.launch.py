@@ -1,9 +1,11 @@
-"""Record the topics of a run to an MCAP bag: `ros2 launch foresee record.launch.py path:=DIR`."""
+"""Record the topics of a run to an MCAP bag: `ros2 launch foresee record.launch.py path:=DIR`.
+
+A recorder that dies is started again, into a folder of its own beside the first.
+"""
 
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 
 from launch import LaunchDescription
 
@@ -14,12 +16,12 @@ ARGUMENTS = [
 
 def generate_launch_description():
     """What `ros2 launch` runs."""
-    path = ParameterValue(LaunchConfiguration("path"), value_type=str)
-    recorder = Node(
+    path = ["settings:=['recorder_node.path:=", LaunchConfiguration("path"), "']"]
+    supervisor = Node(
         package="foresee",
-        executable="recorder_node",
-        name="recorder_node",
+        executable="supervisor_node",
+        name="recorder_supervisor",
         output="screen",
-        parameters=[{"path": path}],
+        ros_arguments=["-p", "nodes:=['recorder_node']", "-p", path],
     )
-    return LaunchDescription([*ARGUMENTS, recorder])
+    return LaunchDescription([*ARGUMENTS, supervisor])

@@ -8,7 +8,6 @@ lost. Begin with `shadow: true` in that file; docs/hardware.md goes through it s
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 from launch import LaunchDescription
@@ -66,22 +65,17 @@ def generate_launch_description():
         else (name, LaunchConfiguration(argument))
         for name, argument in topics.items()
     ]
-    bundle = ["agent_node.bundle:=", LaunchConfiguration("bundle")]
+    # As -p: a dictionary becomes a parameter file, which the supervisor's nodes would read too.
+    bundle = ["settings:=['agent_node.bundle:=", LaunchConfiguration("bundle"), "']"]
+    sim_time = ["use_sim_time:=", LaunchConfiguration("use_sim_time")]
     supervisor = Node(
         package="foresee",
         executable="supervisor_node",
         name="supervisor_node",
         namespace=LaunchConfiguration("namespace"),
         output="screen",
-        parameters=[
-            LaunchConfiguration("params_file"),
-            {
-                "settings": ParameterValue([bundle], value_type=list[str]),
-                "use_sim_time": ParameterValue(
-                    LaunchConfiguration("use_sim_time"), value_type=bool
-                ),
-            },
-        ],
+        parameters=[LaunchConfiguration("params_file")],
+        ros_arguments=["-p", bundle, "-p", sim_time],
         remappings=remappings,
     )
     return LaunchDescription([*ARGUMENTS, supervisor])

@@ -50,20 +50,17 @@ def generate_launch_description():
             }
         ],
     )
+    # As -p: a dictionary becomes a parameter file, which the supervisor's nodes would read too.
     agent = [
-        ["agent_node.bundle:=", LaunchConfiguration("bundle")],
-        ["agent_node.agent_config:=", LaunchConfiguration("agent_config")],
+        *("settings:=['agent_node.bundle:=", LaunchConfiguration("bundle")),
+        *("', 'agent_node.agent_config:=", LaunchConfiguration("agent_config"), "']"),
     ]
+    sim_time = ["use_sim_time:=", LaunchConfiguration("sim_time")]
     supervisor = Node(
         package="foresee",
         executable="supervisor_node",
         name="supervisor_node",
         output="screen",
-        parameters=[
-            {
-                "settings": ParameterValue(agent, value_type=list[str]),
-                "use_sim_time": typed("sim_time", bool),
-            }
-        ],
+        ros_arguments=["-p", agent, "-p", sim_time],
     )
     return LaunchDescription([*ARGUMENTS, simulator, supervisor])

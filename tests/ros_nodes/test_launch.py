@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ros_nodes import params
 
@@ -73,6 +74,7 @@ def test_launch_file_fits_the_nodes(path):
     arguments = [e for e in entities if type(e).__name__ == "DeclareLaunchArgument"]
     nodes = [e for e in entities if type(e).__name__ == "Node"]
     assert nodes
+    declared = {argument.args[0] for argument in arguments}
     for argument in arguments:
         assert argument.kwargs["description"]
     setup = (ROOT / "setup.py").read_text()
@@ -83,11 +85,20 @@ def test_launch_file_fits_the_nodes(path):
         for entry in node.kwargs.get("parameters", []):
             if isinstance(entry, dict):
                 assert set(entry) <= names(executable) | {"use_sim_time"}
-                declared = {argument.args[0] for argument in arguments}
+                assert executable != "supervisor_node"  # its nodes would be given that file too
                 assert configurations(list(entry.values())) <= declared
-                for setting in entry["settings"].args[0] if "settings" in entry else []:
-                    child, _, parameter = setting[0].removesuffix(":=").partition(".")
-                    assert parameter in names(child)
+        given = node.kwargs.get("ros_arguments", [])
+        assert configurations(given) <= declared
+        assert set(given[::2]) <= {"-p"}
+        for words in given[1::2]:
+            text = "".join(word if isinstance(word, str) else "x" for word in words)
+            name, _, value = text.partition(":=")
+            assert name in names(executable) | {"use_sim_time"}
+            if name == "nodes":
+                assert set(yaml.safe_load(value)) <= PARAMETERS.keys()
+            for setting in yaml.safe_load(value) if name == "settings" else []:
+                child, _, parameter = setting.partition(":=")[0].partition(".")
+                assert parameter in names(child)
 
 
 @pytest.mark.parametrize("kind", PARAMETERS.values())

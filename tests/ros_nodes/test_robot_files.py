@@ -19,7 +19,9 @@ KINDS = {"agent_node": params.AgentParameters, "command_node": params.CommandPar
 
 
 def parameters(robot: str, node: str = "command_node"):
-    content = yaml.safe_load((FOLDER / f"{robot}.yaml").read_text())[node]["ros__parameters"]
+    content = yaml.safe_load((FOLDER / f"{robot}.yaml").read_text())[f"/**/{node}"][
+        "ros__parameters"
+    ]
     known = {item.name for item in fields(KINDS[node])}
     assert set(content) <= known
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
@@ -43,8 +45,9 @@ def test_there_are_the_robots_that_the_documentation_names():
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_every_node_of_a_file_is_known_and_right(robot):
     content = yaml.safe_load((FOLDER / f"{robot}.yaml").read_text())
-    assert set(content) == set(KINDS)
-    for node in content:
+    # A plain name would be passed over in a namespace, and with it `shadow: true`.
+    assert set(content) == {f"/**/{node}" for node in KINDS}
+    for node in KINDS:
         parameters(robot, node)
 
 
