@@ -59,7 +59,7 @@ class StopTimes:
         ahead_s: readings and images may be stamped so far in the future; more is a wrong clock.
         plan_ahead_s: a plan may start so far in the future.
         slow_surprise: from here on the robot slows down, to a stand at ``stop_surprise``; 0 for
-            never. In multiples of what is usual, see `controller.surprise`.
+            never. In units of what is rare, see `controller.surprise`.
         stop_surprise: above ``slow_surprise``.
         tracking: largest distance between reading and command, rad or m.
     """

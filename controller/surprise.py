@@ -1,34 +1,42 @@
-"""How far what is seen is from what was predicted, in multiples of what is usual."""
+"""How far what is seen is from what was predicted, in units of what is rare when all is well."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 
 from controller.memory import CommandMemory
 from controller.perception import Frame, model_state
-from controller.types import NS_PER_S, ModelState, WorldModel
+from controller.types import NS_PER_S, Array, ModelState, WorldModel
 
-_REMEMBERED = 200  # energies that say what is usual
-_ENOUGH = 10
-_UNUSUAL = 4.0  # times the usual: not a measure of what is usual
+_SUSTAINED = 2  # frames: one odd image is none yet
 
 
 class Surprise:
-    """Predicts the next frame and compares. Not thread-safe.
+    """Predicts the newest frame from some steps before and compares. Not thread-safe.
 
-    The energy is the mean squared difference of the latent seen and the latent predicted one step
-    of the model before from the commands applied since; the surprise is that over the median of the
-    last energies, so that one threshold fits every model. What was a surprise does not count as
-    usual, so a lasting change of the scene remains one.
+    The energy is the mean squared difference of the latent seen and the latent predicted from K
+    steps of the model before, or from as many as there are, with the commands applied since; a
+    frozen image differs from that by more with every step the robot moves. The surprise is that
+    energy over the one rarely exceeded, the smallest of the last two frames. A robot that stands
+    still in front of a frozen image is nothing to be surprised at.
     """
 
-    def __init__(self, model: WorldModel) -> None:
-        """Nothing is usual yet."""
+    def __init__(self, model: WorldModel, rare: Sequence[float]) -> None:
+        """Nothing was seen yet.
+
+        Args:
+            model: predicts.
+            rare: energies rarely exceeded by predictions 1 … K steps ahead, each above 0; none for
+                a model of which that is not known, which never is surprised.
+        """
         self.model = model
-        self._before: ModelState | None = None
-        self._usual: deque[float] = deque(maxlen=_REMEMBERED)
+        self._rare = tuple(rare)
+        self._states: deque[ModelState] = deque(maxlen=len(self._rare) + 1)
+        self._actions: deque[Array] = deque(maxlen=len(self._rare))  # between those
+        self._last: deque[float] = deque(maxlen=_SUSTAINED)
 
     def see(self, frames: tuple[Frame, ...], commands: CommandMemory) -> float:
         """Compare the newest frame with what was expected of it.
@@ -38,23 +46,29 @@ class Surprise:
             commands: applied.
 
         Returns:
-            the surprise; 0 while too little was seen to say, infinite for what is not finite.
+            the surprise: above 1 is rare; 0 while too little was seen to say, as after a gap;
+            infinite for what is not finite.
         """
-        spec, before = self.model.spec, self._before
-        state = model_state(spec, frames, commands)
-        self._before = state
-        if before is None:
+        if not self._rare:
             return 0.0
-        steps = (state.stamp_ns - before.stamp_ns) / (spec.model_dt_s * NS_PER_S)
-        if not 0.5 < steps < 1.5:
-            return 0.0  # a gap, or a camera faster than the model
-        action = commands.mean(before.stamp_ns, state.stamp_ns)
-        predicted = self.model.rollout(before, action[None, None]).latents[0, 0]
+        spec = self.model.spec
+        state = model_state(spec, frames, commands)
+        if self._states:
+            before_ns = self._states[-1].stamp_ns
+            steps = (state.stamp_ns - before_ns) / (spec.model_dt_s * NS_PER_S)
+            if 0.5 < steps < 1.5:
+                self._actions.append(commands.mean(before_ns, state.stamp_ns))
+            else:  # a gap, or a camera faster than the model
+                for memory in (self._states, self._actions, self._last):
+                    memory.clear()
+        self._states.append(state)
+        ahead = len(self._actions)
+        if not ahead:
+            return 0.0
+        actions = np.stack(self._actions)[None]
+        predicted = self.model.rollout(self._states[0], actions).latents[0, -1]
         energy = float(np.mean((predicted - state.latents[-1]) ** 2, dtype=np.float64))
         if not np.isfinite(energy):
             return float("inf")
-        usual = float(np.median(self._usual)) if len(self._usual) >= _ENOUGH else 0.0
-        surprise = energy / usual if usual > 0.0 else 0.0
-        if surprise < _UNUSUAL:
-            self._usual.append(energy)
-        return surprise
+        self._last.append(energy / self._rare[ahead - 1])
+        return min(self._last) if len(self._last) == _SUSTAINED else 0.0

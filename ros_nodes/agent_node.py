@@ -41,7 +41,6 @@ from visualization_msgs.msg import MarkerArray
 
 from controller.goals import GoalConfig
 from controller.memory import AppliedCommand
-from controller.surprise import Surprise
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.command_interfaces import APPLIED_TOPIC, TWIST_TOPIC
@@ -82,7 +81,6 @@ class AgentNode(LifecycleNode):
         _answer_wrong_transitions(self)
         self._problem = ""  # why configuring failed
         self._loaded: LoadedAgent | None = None
-        self._surprise: Surprise | None = None
         self._axes: list[int] = []
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
@@ -316,9 +314,7 @@ class AgentNode(LifecycleNode):
         self._step_s.append(time.monotonic() - begin_s)
         self._plans_made += 1
         end_ns = self.get_clock().now().nanoseconds
-        if self._surprise is None or self._surprise.model is not self._loaded.model:
-            self._surprise = Surprise(self._loaded.model)
-        surprise = self._surprise.see(agent.state.frames, agent.state.commands)
+        surprise = self._loaded.surprise.see(agent.state.frames, agent.state.commands)
         self._publish_status(plan, stamp_ns, now_ns, end_ns, surprise)
 
     def _publish_markers(self, plan: Plan, stamp_ns: int) -> None:

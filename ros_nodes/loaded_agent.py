@@ -7,17 +7,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
 from controller.agent import Agent
 from controller.config import AgentConfig, load_agent_config
 from controller.configurator import Configurator, Prepared, TaskConfig, load_task
 from controller.record import PlanRecord
+from controller.surprise import Surprise
 from ros_nodes.free_path import free_path
 from ros_nodes.params import AgentParameters
 from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.resources import resources
 from ros_nodes.task_switch import TaskSwitch
 from world_model.bundle import agent_settings
+from world_model.energy import EnergyQuantiles
 from world_model.runtime import OnnxWorldModel, Provider, load_world_model
+
+_STEPS = 4  # looked ahead for a surprise
+_RARE = 0.99  # held-out predictions that were better
 
 
 class LoadedAgent:
@@ -30,12 +37,14 @@ class LoadedAgent:
         model: what it plans with.
         task: what it does, as its file names it.
         bundle: folder of the model.
+        surprise: of that model at what is seen.
     """
 
     agent: Agent
     model: OnnxWorldModel
     task: str
     bundle: str
+    surprise: Surprise
 
     def __init__(
         self, given: AgentParameters, refuse: Callable[[str], None], warn: Callable[[str], None]
@@ -122,6 +131,10 @@ class LoadedAgent:
         assert isinstance(agent.model, OnnxWorldModel)
         self.agent, self.model = agent, agent.model
         self.task, self.bundle = prepared.task.name, prepared.bundle
+        rare = _rare_energies(self.model.energies)
+        self.surprise = Surprise(self.model, rare)
+        if not rare:
+            self._warn(f"{self.bundle} has no quantiles of the energy: surprise is not watched")
         if self._log is not None:
             given = self._given
             self._log.setup(
@@ -138,3 +151,12 @@ class LoadedAgent:
         except OSError as error:  # a full disk must not stop the robot
             self._warn(f"plans are not logged any more: {error.strerror}")
             self.agent.log = None
+
+
+def _rare_energies(energies: EnergyQuantiles | None) -> tuple[float, ...]:
+    """What one held-out prediction in a hundred exceeds, 1, 2, … steps ahead."""
+    if energies is None:
+        return ()
+    smallest = float(np.finfo(np.float32).tiny)  # of a model without any error
+    steps = range(1, min(_STEPS, energies.steps) + 1)
+    return tuple(max(energies.threshold(_RARE, k), smallest) for k in steps)

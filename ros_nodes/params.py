@@ -265,9 +265,11 @@ class CommandParameters:
         0.5, "it stops when the image planned from is older, s; 0 for unwatched", low=0.0, high=10.0
     )
     slow_surprise: float = parameter(
-        0.0, "from so many times the usual surprise on it slows down; 0 for never", low=0.0
+        1.0,
+        "surprise from which on it slows down, 1: one held-out frame in 100 is; 0 for never",
+        low=0.0,
     )
-    stop_surprise: float = parameter(0.0, "and stops at so many", low=0.0)
+    stop_surprise: float = parameter(2.0, "and at which it stops", low=0.0)
 
 
 @dataclass(frozen=True)

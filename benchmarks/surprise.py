@@ -1,0 +1,156 @@
+"""Does a camera that lies stop the robot, and does one that does not never slow it down?
+
+The whole graph in simulation, in real time, with a shipped bundle and the default thresholds; this
+process stands between camera and agent: ``python -m benchmarks.surprise --goals 20 --json f.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
+
+from foresee.commands import shipped_bundle
+from foresee.worlds import make_world
+from ros_nodes import qos
+from ros_nodes.client import GraphClient
+from ros_nodes.convert import array_to_image, image_to_array, stamp_to_ns
+from ros_nodes.graph import Graph, NodeSpec, sim_graph
+from ros_nodes.params import SimParameters
+
+Pixels = NDArray[np.uint8]
+ENV = "foresee/Reach-v0"
+_AGED_S = 1.0  # into the way to a goal the camera begins to lie
+_WATCHED_S = 3.0
+
+
+def lies() -> dict[str, Callable[[Pixels, Pixels], Pixels]]:
+    """What a camera may show instead: of the image now and the one when it began."""
+    return {
+        "black": lambda now, then: np.zeros_like(now),
+        "covered": lambda now, then: np.full_like(now, 90),
+        "frozen": lambda now, then: then,
+        "mirrored": lambda now, then: np.ascontiguousarray(now[:, ::-1]),
+        "red and blue swapped": lambda now, then: np.ascontiguousarray(now[..., ::-1]),
+        "left half gone": lambda now, then: np.where(
+            np.arange(now.shape[1])[None, :, None] < now.shape[1] // 2, np.uint8(0), now
+        ),
+    }
+
+
+class Camera:
+    """Passes images on, as they are or not."""
+
+    def __init__(self, client: GraphClient) -> None:
+        """Use the node of a client."""
+        node = client._node
+        self.lie: Callable[[Pixels, Pixels], Pixels] | None = None
+        self._then: Pixels | None = None
+        self._images = node.create_publisher(Image, "scene/image_raw", qos.SENSOR)
+        node.create_subscription(Image, "robot/image_raw", self._on_image, qos.SENSOR)
+
+    def _on_image(self, message: Image) -> None:
+        lie = self.lie
+        if lie is None:
+            self._then = None
+            self._images.publish(message)
+            return
+        now = image_to_array(message)
+        self._then = now if self._then is None else self._then
+        header = message.header
+        pixels = lie(now, self._then)
+        self._images.publish(array_to_image(pixels, stamp_to_ns(header.stamp), header.frame_id))
+
+
+def graph_with_camera(run_dir: Path, seed: int) -> Graph:
+    """The graph in simulation, its camera on ``robot/image_raw``."""
+    plain = sim_graph(run_dir, shipped_bundle(ENV), sim=SimParameters(seed=seed), record=False)
+    nodes = list(plain._nodes)
+    topics = {"scene/image_raw": "robot/image_raw"}
+    nodes[0] = NodeSpec("sim_node", nodes[0].parameters, topics)
+    return Graph(nodes, run_dir)
+
+
+def run(goals: int, trials: int, seed: int, run_dir: Path) -> dict[str, Any]:
+    """Pursue goals with an honest camera, then some with each lie.
+
+    Returns:
+        of the honest camera: ticks, the share of them slowed or stopped, surprises; of each lie:
+        trials, how many stopped the robot, seconds to each stop.
+    """
+    world = make_world(ENV)
+    with graph_with_camera(run_dir, seed) as graph:
+        graph.wait_ready(120.0)
+        with GraphClient(graph.domain_id) as client:
+            camera = Camera(client)
+            client.arm(timeout_s=60.0)
+            goal = seed
+            for _ in range(goals):
+                goal += 1
+                client.set_goal(world.reset(seed=goal)[0]["goal_image"], 60.0)
+                time.sleep(4.0)
+            status = client.command_status
+            values = [r.values["surprise"] for r in client.plan_reports() if r.usable]
+            sent = int(status["commands_sent"])
+            honest = {
+                "goals": goals,
+                "ticks": sent,
+                "slowed_ticks": int(status.get("clamps.surprise", "0")),
+                "plans": len(values),
+                "above_1": int(np.sum(np.array(values) > 1.0)),
+                "surprise_p50_p99_max": np.quantile(values, [0.5, 0.99, 1.0]).round(3).tolist(),
+            }
+            found: dict[str, Any] = {"seed": seed, "honest": honest, "lies": {}}
+            for name, lie in lies().items():
+                times_s = []
+                for _ in range(trials):
+                    goal += 1
+                    client.set_goal(world.reset(seed=goal)[0]["goal_image"], 60.0)
+                    time.sleep(_AGED_S)
+                    times_s.append(_seconds_to_stop(client, camera, lie))
+                    camera.lie = None
+                    time.sleep(1.5)
+                stopped = [round(t, 3) for t in times_s if t is not None]
+                found["lies"][name] = {"trials": trials, "stopped": len(stopped), "s": stopped}
+    world.close()
+    return found
+
+
+def _seconds_to_stop(
+    client: GraphClient, camera: Camera, lie: Callable[[Pixels, Pixels], Pixels]
+) -> float | None:
+    began_s = time.monotonic()
+    camera.lie = lie
+    while (passed_s := time.monotonic() - began_s) < _WATCHED_S:
+        if client.command_status.get("state") == "SURPRISED":
+            return passed_s
+        time.sleep(0.005)
+    return None
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--goals", type=int, default=20, help="with an honest camera")
+    parser.add_argument("--trials", type=int, default=5, help="of each lie")
+    parser.add_argument("--seed", type=int, default=500)
+    parser.add_argument("--json", type=Path, help="where the result goes")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(given.goals, given.trials, given.seed, Path(folder))
+    text = json.dumps(found, indent=1)
+    if given.json:
+        given.json.write_text(text + "\n")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
