@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -13,10 +13,16 @@ from foresee.errors import UsageError
 from world_model.config import RunConfig, TrainConfig
 from world_model.pretrain_config import PretrainConfig
 
+if TYPE_CHECKING:
+    from world_model.loop import TrainResult
+
 
 @dataclass
 class Train:
-    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it."""
+    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it.
+
+    On several GPUs: torchrun --nproc-per-node N -m foresee train --data ... --out ...
+    """
 
     data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
     """Data set folder; give --data again for each of several to mix, see --data-weights."""
@@ -37,7 +43,7 @@ class Train:
         result = train(
             _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
         )
-        return dataclasses.asdict(result) | {"out": str(result.out)}
+        return _summary(result)
 
     def say(self, summary: dict[str, Any]) -> None:
         """Print what came of it."""
@@ -74,7 +80,7 @@ class Pretrain:
         result = pretrain(
             _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
         )
-        return dataclasses.asdict(result) | {"out": str(result.out)}
+        return _summary(result)
 
     def say(self, summary: dict[str, Any]) -> None:
         """Print what came of it."""
@@ -86,6 +92,15 @@ def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
     if not data:
         raise UsageError("no data set is given; name its folder with --data")
     return data
+
+
+def _summary(result: TrainResult) -> dict[str, Any]:
+    """For `--json` and `_say`; of several processes the first alone has one."""
+    from world_model.ranks import is_first
+
+    if not is_first():
+        raise SystemExit(0 if result.finished else 130)
+    return dataclasses.asdict(result) | {"out": str(result.out)}
 
 
 def _say(summary: dict[str, Any], config: RunConfig) -> None:

@@ -139,9 +139,21 @@ class RunConfig:
     """Seed of the initial weights, the clips and whatever else is drawn."""
     threads: int = 0
     """CPU threads for torch; 0 takes one for each core."""
+    device: Literal["auto", "cpu", "cuda"] = field(default="auto", compare=False)
+    """Where it computes; auto takes a GPU where torch sees one. A run may go on elsewhere."""
+    precision: Literal["auto", "fp32", "bf16"] = field(default="auto", compare=False)
+    """bf16 computes in bfloat16 what bears it (autocast); auto does so on a GPU that has it."""
+    compile: bool = field(default=False, compare=False)
+    """Compile the networks with torch.compile: minutes at first, faster steps then."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
+        for name, known in (
+            ("device", ("auto", "cpu", "cuda")),
+            ("precision", ("auto", "fp32", "bf16")),
+        ):
+            value = getattr(self, name)
+            require(value in known, f"{name} must be one of {', '.join(known)}", value)
         for name in ("steps", "validate_every", "checkpoint_every"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         for name in ("learning_rate", "gradient_clip"):

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from world_model.config import EncoderConfig, TrainConfigError
+from world_model.ranks import BatchNorm1d
 from world_model.vit import PATCH, VitTrunk
 
 
@@ -57,7 +58,7 @@ class CameraEncoder(nn.Module):
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(features, config.latent_dim),
-            nn.BatchNorm1d(config.latent_dim, affine=False),
+            BatchNorm1d(config.latent_dim, affine=False),
         )
 
     def trunk(self, images: Tensor) -> Tensor:

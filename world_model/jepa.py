@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from world_model.config import LossConfig, TrainConfig
+from world_model.data import clips as data_clips
 from world_model.encoder import Encoder
 from world_model.losses import covariance_loss, sigreg, variance_loss
 from world_model.predictor import Predictor
+from world_model.ranks import gathered
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,25 @@ class Clips:
     actions: Tensor
     latents: Tensor | None = None
     features: Tensor | None = None
+
+    def to(self, device: torch.device) -> Clips:
+        """The same on a device."""
+        return Clips(
+            images={name: values.to(device) for name, values in self.images.items()},
+            proprio=self.proprio.to(device),
+            actions=self.actions.to(device),
+            latents=None if self.latents is None else self.latents.to(device),
+            features=None if self.features is None else self.features.to(device),
+        )
+
+
+def tensors(clips: data_clips.Clips) -> Clips:
+    """Clips of a data set as tensors; nothing is copied."""
+    return Clips(
+        images={name: torch.from_numpy(values) for name, values in clips.images.items()},
+        proprio=torch.from_numpy(clips.proprio),
+        actions=torch.from_numpy(clips.actions),
+    )
 
 
 class Jepa(nn.Module):
@@ -81,6 +102,11 @@ class Jepa(nn.Module):
         for name in ("proprio_mean", "proprio_std", "action_mean", "action_std"):
             values = np.asarray(getattr(normalization, name), np.float32)
             self.register_buffer(name, torch.from_numpy(values.copy()))
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.proprio_mean.device
 
     def encode(self, images: Mapping[str, Tensor]) -> Tensor:
         """Frames ``(B, H, W, 3)`` uint8 of each camera to latents ``(B, N, D)``."""
@@ -171,14 +197,16 @@ class Jepa(nn.Module):
         if clips.latents is not None:  # nothing else depends on what is trained
             terms["total"] = terms["prediction"] + terms["proprio"]
             return terms
-        for token in range(self.latent_shape[0]):
-            z = latents[:, :, token].flatten(0, 1)
-            if loss.regularizer == "sigreg":
-                value = sigreg(z, loss.sigreg_projections, generator)
-                _add(terms, "sigreg", loss.sigreg_weight * value)
-            else:
-                _add(terms, "variance", loss.variance_weight * variance_loss(z))
-                _add(terms, "covariance", loss.covariance_weight * covariance_loss(z))
+        everyone = gathered(latents)
+        with torch.autocast(latents.device.type, enabled=False):  # statistics bear no rounding
+            for token in range(self.latent_shape[0]):
+                z = everyone[:, :, token].flatten(0, 1).float()
+                if loss.regularizer == "sigreg":
+                    value = sigreg(z, loss.sigreg_projections, generator)
+                    _add(terms, "sigreg", loss.sigreg_weight * value)
+                else:
+                    _add(terms, "variance", loss.variance_weight * variance_loss(z))
+                    _add(terms, "covariance", loss.covariance_weight * covariance_loss(z))
         if loss.inverse_dynamics_weight:
             pairs = torch.cat([latents[:, :-1].flatten(2), latents[:, 1:].flatten(2)], dim=-1)
             error = F.mse_loss(self.inverse_dynamics(pairs), actions)

@@ -22,8 +22,14 @@ _ENCODED_AT_ONCE = 256
 def encode_rows(
     model: Jepa, cache: Cache, rows: slice | NDArray[np.int64], trunk_alone: bool = False
 ) -> Tensor:
-    """B frames of a data set to their latents ``(B, N, D)``, or to ``(B, F)`` of the trunks."""
-    images = [torch.from_numpy(np.array(cache.images[name][rows])) for name in model.cameras]
+    """B frames of a data set to their latents ``(B, N, D)``, or to ``(B, F)`` of the trunks.
+
+    They are where the model computes.
+    """
+    images = [
+        torch.from_numpy(np.array(cache.images[name][rows])).to(model.device)
+        for name in model.cameras
+    ]
     return model.encoder.trunks(*images) if trunk_alone else model.encoder(*images)
 
 

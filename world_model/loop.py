@@ -8,16 +8,17 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from world_model import ranks
 from world_model.checkpoint import (
     FILE_NAME,
     Checkpoint,
@@ -25,7 +26,8 @@ from world_model.checkpoint import (
     load_any_checkpoint,
     save_checkpoint,
 )
-from world_model.config import RunConfig
+from world_model.config import RunConfig, TrainConfigError
+from world_model.curves import SHOWN_EVERY, Curves
 from world_model.data.clips import Cache
 from world_model.data.mixture import Mixture
 from world_model.interrupt import HeldInterrupt
@@ -51,7 +53,10 @@ class Method(ABC, Generic[Batch]):
 
     @abstractmethod
     def draw(self, step: int) -> Batch:
-        """The batch of a step: a function of (seed, step) alone, so that a resumed run repeats."""
+        """The batch of a step: a function of (seed, step) alone, so that a resumed run repeats.
+
+        Of several processes each gets its own rows, see `world_model.ranks`.
+        """
 
     @abstractmethod
     def energy(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -75,6 +80,11 @@ class Method(ABC, Generic[Batch]):
 
     def updated(self, step: int) -> None:
         """Follow the optimiser, which has made step ``step`` (from 0)."""
+
+    def compile(self) -> None:
+        """Have the networks compiled when they are first called."""
+        for part in self.model.children():
+            part.compile()
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class TrainResult:
 
 
 def run_method(
-    begin: Callable[[Mixture], Method[Any]],
+    begin: Callable[[Mixture, torch.device], Method[Any]],
     dataset: Path | Sequence[Path],
     out: Path,
     config: RunConfig,
@@ -116,7 +126,8 @@ def run_method(
     """Train until ``config.steps``; Ctrl-C ends after the step, saves a checkpoint and returns.
 
     Args:
-        begin: builds what is learned from the data, its weights drawn from torch's generator.
+        begin: builds what is learned from the data, on a device, its weights drawn from torch's
+            generator.
         dataset: LeRobotDataset v3 folder, or several that are mixed by ``config.data_weights``.
         out: folder for checkpoint and curves.
         config: settings; with ``resume`` they must be those the run began with.
@@ -130,10 +141,22 @@ def run_method(
         CheckpointError: ``out`` holds a checkpoint already, or none to resume from, or one of
             another data set or with other settings.
         DivergedError: the loss or its gradient is no longer finite.
+        TrainConfigError: the machine lacks what ``config`` asks for, or several processes cannot
+            share it out.
     """
     began = time.monotonic()
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
-    with open_training_data(dataset, config, progress, skip_bad) as mixture:
+    torch.set_num_threads(config.threads or max((os.cpu_count() or 1) // ranks.local_count(), 1))
+    device = _device(config)
+    progress = progress and ranks.is_first()
+    with ExitStack() as stack:
+        stack.enter_context(ranks.joined(device))
+        ranks.own_rows(config.batch)  # say so now where they cannot be shared out
+        if config.cache_gb and ranks.count() > 1:
+            raise TrainConfigError(
+                "cache_gb bounds the decoded data of one process; with several it must be 0"
+            )
+        with ranks.first_alone():
+            mixture = stack.enter_context(open_training_data(dataset, config, progress, skip_bad))
         checkpoint = _checkpoint_to_resume(out, mixture.cache, config) if resume else None
         if checkpoint is None and (out / FILE_NAME).exists():
             raise CheckpointError(
@@ -141,17 +164,11 @@ def run_method(
                 "choose another --out"
             )
         torch.manual_seed(config.seed)
-        method = begin(mixture)
+        method = begin(mixture, device)
+        if config.compile:
+            method.compile()
         out.mkdir(parents=True, exist_ok=True)
         return _loop(method, mixture, out, config, checkpoint, progress, began)
-
-
-def read_losses(out: Path) -> dict[int, dict[str, float]]:
-    """Every step's losses of a run, by step; a step repeated after a kill counts once."""
-    rows: Iterator[dict[str, float]] = map(
-        json.loads, (out / "losses.jsonl").read_text().splitlines()
-    )
-    return {int(row.pop("step")): row for row in rows}
 
 
 def _loop(
@@ -191,33 +208,38 @@ def _loop(
         )
 
     waited_s, loop_began = 0.0, time.monotonic()
+    first = ranks.is_first()
     bar = tqdm(total=config.steps, initial=step, desc="train", unit="step", disable=not progress)
-    tensorboard = SummaryWriter(out / "tensorboard", purge_step=step + 1)
-    with tensorboard as writer, bar, HeldInterrupt() as interrupt:
-        while step < config.steps and not interrupt.requested:
+    device = next(model.parameters()).device
+    with (
+        Curves(out, step) if first else nullcontext() as curves,
+        bar,
+        HeldInterrupt() as interrupt,
+    ):
+        while step < config.steps and not ranks.any_of(interrupt.requested, device):
             fetch_began = time.monotonic()
             batch = method.draw(step)
             waited_s += time.monotonic() - fetch_began
             losses = _optimize(method, optimizer, batch, config, step)
             step += 1
             bar.update()
-            if step % 20 == 0:
-                for name, value in losses.items():
-                    writer.add_scalar(f"loss/{name}", value, step)
+            if curves is None:
+                continue
+            curves.add_losses(step, losses)
+            if step % SHOWN_EVERY == 0:
                 bar.set_postfix(
                     loss=f"{losses['total']:.3f}", predict=f"{losses['prediction']:.4f}"
                 )
-            _append_losses(out, step, losses)
             if step % config.validate_every == 0 or step == config.steps:
                 report = {"step": step, **method.validate(step)}
                 history.append(report)
-                _log_validation(writer, report)
+                curves.add_validation(report)
                 bar.write(f"step {step}: {method.sentence(report)}")
                 for line in method.alarms(report):
                     bar.write(f"WARNING {line}")
             if step % config.checkpoint_every == 0 or step == config.steps:
                 save()
-        if step < config.steps:
+        if first and step < config.steps:
             save()
             bar.write(f"interrupted at step {step}; the same command with --resume goes on")
     last = history[-1] if history else {}
@@ -232,9 +254,9 @@ def _loop(
         frames=int(sum(mixture.cache.episode_lengths[mixture.fit])),
         left_out=len(mixture.cache.left_out),
     )
-    (out / "metrics.json").write_text(
-        json.dumps(dataclasses.asdict(result) | {"out": str(out), "history": history}, indent=1)
-    )
+    if first:
+        summary = dataclasses.asdict(result) | {"out": str(out), "history": history}
+        (out / "metrics.json").write_text(json.dumps(summary, indent=1))
     return result
 
 
@@ -253,7 +275,8 @@ def _checkpoint_to_resume(out: Path, cache: Cache, config: RunConfig) -> Checkpo
         differing = [
             field.name
             for field in dataclasses.fields(config)
-            if getattr(config, field.name) != getattr(checkpoint.config, field.name)
+            if field.compare
+            and getattr(config, field.name) != getattr(checkpoint.config, field.name)
         ]
         raise CheckpointError(
             f"{out}: cannot resume with other settings ({', '.join(differing)}); resume with those "
@@ -273,11 +296,16 @@ def _optimize(
         group["lr"] = config.learning_rate * _schedule(config, step)
     generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
     method.train_mode()
-    terms = method.energy(batch, generator)
+    parameters = list(method.model.parameters())
+    kind = parameters[0].device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=_in_bf16(config, kind)):
+        terms = method.energy(batch, generator)
     optimizer.zero_grad(set_to_none=True)
     terms["total"].backward()
-    norm = float(torch.nn.utils.clip_grad_norm_(method.model.parameters(), config.gradient_clip))
-    losses = {name: float(value.detach()) for name, value in terms.items()}
+    ranks.average_gradients(parameters)
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, config.gradient_clip))
+    values = ranks.averaged(torch.stack([value.detach() for value in terms.values()]))
+    losses = dict(zip(terms, values.tolist(), strict=True))
     # Before the weights are touched, so that no checkpoint can hold what is not finite.
     if not math.isfinite(losses["total"]) or not math.isfinite(norm):
         raise DivergedError(
@@ -287,6 +315,30 @@ def _optimize(
     optimizer.step()
     method.updated(step)
     return losses
+
+
+def _device(config: RunConfig) -> torch.device:
+    """Where to compute; of several processes each takes the GPU of its number on the machine.
+
+    Raises:
+        TrainConfigError: a GPU is asked for and torch sees none.
+    """
+    if config.device == "cpu" or (config.device == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise TrainConfigError(
+            f"device is cuda, and torch {torch.__version__} sees no GPU; install a build of torch "
+            "for CUDA, or leave device at auto"
+        )
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _in_bf16(config: RunConfig, kind: str) -> bool:
+    if config.precision == "auto":
+        return kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return config.precision == "bf16"
 
 
 def _schedule(config: RunConfig, step: int) -> float:
@@ -312,17 +364,3 @@ def _describe(mixture: Mixture) -> dict[str, Any]:
         "action_low": [float(v) for v in spec.action_low],
         "action_high": [float(v) for v in spec.action_high],
     }
-
-
-def _append_losses(out: Path, step: int, losses: dict[str, float]) -> None:
-    with open(out / "losses.jsonl", "a") as file:
-        file.write(json.dumps({"step": step, **losses}) + "\n")
-
-
-def _log_validation(writer: SummaryWriter, report: dict[str, Any]) -> None:
-    for name, value in report.items():
-        if isinstance(value, float):
-            writer.add_scalar(f"validation/{name}", value, report["step"])
-        elif isinstance(value, dict):
-            for inner, number in value.items():
-                writer.add_scalar(f"{name}/{inner}", number, report["step"])

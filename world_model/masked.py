@@ -9,12 +9,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from world_model.masks import Mask
 from world_model.pretrain_config import PretrainConfig
+from world_model.ranks import gathered
 from world_model.vit import Transformer, VitTrunk, grid_of, pick, positions
 
 
@@ -44,7 +47,7 @@ class MaskedPredictor(nn.Module):
         Returns:
             ``(B, M, width)``.
         """
-        places = positions(grid, len(self.mask_token))
+        places = positions(grid, len(self.mask_token)).to(self.mask_token)
         seen = self.inlet(tokens) + places[visible]
         asked = self.mask_token + places[hidden]
         return self.outlet(self.transformer(torch.cat([seen, asked], 1))[:, seen.shape[1] :])
@@ -73,14 +76,14 @@ class MaskedJepa(nn.Module):
         """
         targets = self.targets(clips)
         errors = [
-            F.l1_loss(self.predict(clips, mask), pick(targets, torch.from_numpy(mask.hidden)))
+            F.l1_loss(self.predict(clips, mask), pick(targets, _on(clips, mask.hidden)))
             for mask in masks
         ]
         return torch.stack(errors).mean()
 
     def predict(self, clips: Tensor, mask: Mask) -> Tensor:
         """Clips ``(B, T, 3, H, W)`` to what is predicted where they are hidden, ``(B, M, W)``."""
-        visible, hidden = torch.from_numpy(mask.visible), torch.from_numpy(mask.hidden)
+        visible, hidden = _on(clips, mask.visible), _on(clips, mask.hidden)
         grid = grid_of(clips.shape[1], (clips.shape[3], clips.shape[4]))
         return self.predictor(self.trunk.encode(clips, visible), visible, hidden, grid)
 
@@ -93,8 +96,10 @@ class MaskedJepa(nn.Module):
         tokens = self.target.encode(clips)
         tokens = F.layer_norm(tokens, tokens.shape[-1:])
         if self.centre_targets:
-            tokens = tokens - tokens.mean(0, keepdim=True)
-            tokens = tokens / tokens.std().clamp_min(1e-3)  # all alike: nothing to blow up
+            everyone = gathered(tokens) if self.training else tokens  # one process judges
+            mean = everyone.mean(0, keepdim=True)
+            scale = (everyone - mean).std().clamp_min(1e-3)  # all alike: nothing to blow up
+            tokens = (tokens - mean) / scale
         return tokens
 
     @torch.no_grad()
@@ -102,3 +107,7 @@ class MaskedJepa(nn.Module):
         """``average = momentum * average + (1 - momentum) * trunk``."""
         for average, value in zip(self.target.parameters(), self.trunk.parameters(), strict=True):
             average.lerp_(value, 1.0 - momentum)
+
+
+def _on(clips: Tensor, positions: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(positions).to(clips.device)

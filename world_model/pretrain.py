@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from world_model import ranks
 from world_model.data.mixture import Mixture
 from world_model.encoder import unit_scale
 from world_model.loop import Method, TrainResult, run_method
@@ -37,6 +38,10 @@ class MaskedClips:
     images: Tensor
     masks: tuple[Mask, Mask]
 
+    def to(self, device: torch.device) -> MaskedClips:
+        """The same with its images on a device."""
+        return MaskedClips(self.images.to(device), self.masks)
+
 
 def pretrain(
     dataset: Path | Sequence[Path],
@@ -48,7 +53,13 @@ def pretrain(
 ) -> TrainResult:
     """Train a trunk that any camera of a world model can take over; see `run_method`."""
     return run_method(
-        lambda mixture: Masked(mixture, config), dataset, out, config, resume, progress, skip_bad
+        lambda mixture, device: Masked(mixture, config, device),
+        dataset,
+        out,
+        config,
+        resume,
+        progress,
+        skip_bad,
     )
 
 
@@ -57,12 +68,12 @@ class Masked(Method[list[MaskedClips]]):
 
     model: MaskedJepa
 
-    def __init__(self, mixture: Mixture, config: PretrainConfig) -> None:
+    def __init__(self, mixture: Mixture, config: PretrainConfig, device: torch.device) -> None:
         """Build for the data."""
         self.mixture, self.config = mixture, config
         self.starts = mixture.clip_starts(config.clip_length)
         mixture.cache.clip_starts(config.clip_length, mixture.held_out)  # too short: say so now
-        self.model = MaskedJepa(config)
+        self.model = MaskedJepa(config).to(device)
         self.normalization: dict[str, list[float]] = {}
 
     def draw(self, step: int) -> list[MaskedClips]:
@@ -73,8 +84,18 @@ class Masked(Method[list[MaskedClips]]):
         for images in drawn.clips.images.values():
             if still:
                 images = images[:, ::TUBELET].reshape(-1, 1, *images.shape[2:])
-            batch.append(self._hide(images, drawn.rng))
+            batch.append(self._hide(images, drawn.rng, ranks.count()).to(self.device))
         return batch
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.model.trunk.device
+
+    def compile(self) -> None:
+        """The transformers alone: the trunk is not called as a whole."""
+        for part in (self.model.trunk, self.model.target, self.model.predictor):
+            part.transformer.compile()
 
     def energy(self, batch: list[MaskedClips], generator: torch.Generator) -> dict[str, Tensor]:
         """Mean absolute error at what is hidden, over the cameras."""
@@ -106,12 +127,12 @@ class Masked(Method[list[MaskedClips]]):
         chosen = np.sort(rng.choice(starts, min(_JUDGED_CLIPS, len(starts)), replace=False))
         errors, floors = [], []
         for values in cache.clips(chosen, config.clip_length).images.values():
-            clips = self._hide(values, rng)
+            clips = self._hide(values, rng).to(self.device)
             images = _channels_first(clips.images)
             targets = self.model.targets(images)
             constant = targets.median(0, keepdim=True).values.expand_as(targets)
             for mask in clips.masks:
-                hidden = torch.from_numpy(mask.hidden)
+                hidden = torch.from_numpy(mask.hidden).to(self.device)
                 truth = pick(targets, hidden)
                 errors.append((self.model.predict(images, mask) - truth).abs().mean())
                 floors.append((pick(constant, hidden) - truth).abs().mean())
@@ -148,11 +169,18 @@ class Masked(Method[list[MaskedClips]]):
             )
         return lines
 
-    def _hide(self, images: np.ndarray, rng: np.random.Generator) -> MaskedClips:
-        """Draw the masks of clips ``(B, T, H, W, 3)``."""
+    def _hide(
+        self, images: np.ndarray, rng: np.random.Generator, processes: int = 1
+    ) -> MaskedClips:
+        """Draw the masks of clips ``(B, T, H, W, 3)``, of all processes, and keep one's own."""
         grid = grid_of(images.shape[1], (images.shape[2], images.shape[3]))
-        masks = draw_masks(self.config.mask, grid, len(images), rng)
-        return MaskedClips(torch.from_numpy(np.ascontiguousarray(images)), masks)
+        all_rows = len(images) * processes
+        rows = ranks.own_rows(all_rows) if processes > 1 else slice(None)
+        short, long = (
+            Mask(mask.visible[rows], mask.hidden[rows])
+            for mask in draw_masks(self.config.mask, grid, all_rows, rng)
+        )
+        return MaskedClips(torch.from_numpy(np.ascontiguousarray(images)), (short, long))
 
 
 def _channels_first(images: Tensor) -> Tensor:

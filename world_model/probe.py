@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from world_model.data.cache import Cache
 from world_model.encoder import unit_scale
-from world_model.jepa import Jepa
+from world_model.jepa import Jepa, tensors
 from world_model.latents import encode_rows
 from world_model.readout import fit_linear
 from world_model.vit import VitTrunk
@@ -173,7 +173,7 @@ def alarms(report: dict[str, Any], latent_width: int) -> list[str]:
 def _encode_frames(model: Jepa, cache: Cache, indices: NDArray[np.int64]) -> Floats:
     chunks = []
     for part in np.array_split(indices, max(len(indices) // 256, 1)):
-        chunks.append(encode_rows(model, cache, part).flatten(1).double().numpy())
+        chunks.append(encode_rows(model, cache, part).flatten(1).double().cpu().numpy())
     return np.concatenate(chunks)
 
 
@@ -181,10 +181,13 @@ def _tokens(trunk: VitTrunk, cache: Cache, indices: NDArray[np.int64]) -> tuple[
     """All tokens of frames ``(B, K*W)`` and their mean token ``(B, W)``, cameras side by side."""
     flat, mean = [], []
     for part in np.array_split(indices, max(len(indices) // 256, 1)):
-        frames = [torch.from_numpy(cache.images[name][part]) for name in cache.spec.cameras]
+        frames = [
+            torch.from_numpy(cache.images[name][part]).to(trunk.device)
+            for name in cache.spec.cameras
+        ]
         tokens = [trunk(unit_scale(images.permute(0, 3, 1, 2))) for images in frames]
-        flat.append(torch.cat([one.flatten(1) for one in tokens], 1).double().numpy())
-        mean.append(torch.cat([one.mean(1) for one in tokens], 1).double().numpy())
+        flat.append(torch.cat([one.flatten(1) for one in tokens], 1).double().cpu().numpy())
+        mean.append(torch.cat([one.mean(1) for one in tokens], 1).double().cpu().numpy())
     return np.concatenate(flat), np.concatenate(mean)
 
 
@@ -224,11 +227,11 @@ def _rollout_error(
     context = model.config.predictor.context
     starts = cache.clip_starts(context + horizon, episodes)
     chosen = np.sort(rng.choice(starts, min(clips, len(starts)), replace=False))
-    batch = cache.clips(chosen, context + horizon)
-    images = {name: torch.from_numpy(v).flatten(0, 1) for name, v in batch.images.items()}
+    batch = tensors(cache.clips(chosen, context + horizon)).to(model.device)
+    images = {name: values.flatten(0, 1) for name, values in batch.images.items()}
     latents = model.encode(images).unflatten(0, (len(chosen), context + horizon))
-    proprio = model.standardize_proprio(torch.from_numpy(batch.proprio))
-    actions = model.standardize_actions(torch.from_numpy(batch.actions[:, :-1]))
+    proprio = model.standardize_proprio(batch.proprio)
+    actions = model.standardize_actions(batch.actions[:, :-1])
     predicted, _ = model.rollout(latents[:, :context], proprio[:, :context], actions)
     truth = latents[:, context:]
     rollout = (predicted - truth).pow(2).mean(dim=(0, 2, 3))

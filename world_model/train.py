@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from world_model.config import RunConfig, TrainConfig
-from world_model.data import clips as data_clips
 from world_model.data.mixture import Mixture
 from world_model.data.spec import DatasetError
-from world_model.jepa import Clips, Jepa, Normalization
+from world_model.jepa import Clips, Jepa, Normalization, tensors
 from world_model.latents import adopt_encoder, encode_frames
-from world_model.loop import DivergedError, Method, TrainResult, read_losses, run_method
+from world_model.loop import DivergedError, Method, TrainResult, run_method
 from world_model.probe import HORIZON, alarms, validate, worst_probe
 from world_model.training_data import draw
 
-__all__ = ["DivergedError", "TrainResult", "draw_clips", "read_losses", "train"]
+__all__ = ["DivergedError", "TrainResult", "draw_clips", "train"]
 
 
 def train(
@@ -41,7 +40,7 @@ def train(
         CheckpointError: see `run_method`, or there is no encoder to take over.
     """
     return run_method(
-        lambda mixture: ActionConditioned(mixture, config, progress),
+        lambda mixture, device: ActionConditioned(mixture, config, device, progress),
         dataset,
         out,
         config,
@@ -56,7 +55,9 @@ class ActionConditioned(Method[Clips]):
 
     model: Jepa
 
-    def __init__(self, mixture: Mixture, config: TrainConfig, progress: bool) -> None:
+    def __init__(
+        self, mixture: Mixture, config: TrainConfig, device: torch.device, progress: bool
+    ) -> None:
         """Build for the data; what is taken over frozen encodes all of it."""
         cache = mixture.cache
         for what, names in (
@@ -74,7 +75,7 @@ class ActionConditioned(Method[Clips]):
         cache.clip_starts(config.predictor.context + HORIZON, mixture.held_out)
         normalization = _normalization(mixture)
         self.normalization = {k: v.tolist() for k, v in vars(normalization).items()}
-        self.model = Jepa(config, dict(cache.spec.cameras), normalization)
+        self.model = Jepa(config, dict(cache.spec.cameras), normalization).to(device)
         self.frozen: list[nn.Module] = []
         self.encoded: Tensor | None = None
         if config.encoder_from:
@@ -96,13 +97,16 @@ class ActionConditioned(Method[Clips]):
         return self.model.latent_shape[0] * self.model.latent_shape[1]
 
     def draw(self, step: int) -> Clips:
-        """Clips of the training episodes."""
+        """Clips of the training episodes, where the model is."""
+        return self._drawn(step).to(self.model.device)
+
+    def _drawn(self, step: int) -> Clips:
         if self.encoded is None:
             return draw_clips(self.mixture, self.starts, self.config, step)
         drawn = draw(self.mixture, self.starts, self.config, step, with_images=False)
         frames = drawn.starts[:, None] + np.arange(self.config.clip_length)
         seen = self.encoded[torch.from_numpy(frames)]
-        clips = _tensors(drawn.clips)
+        clips = tensors(drawn.clips)
         if self.trunk_alone:
             return dataclasses.replace(clips, features=seen)
         return dataclasses.replace(clips, latents=seen)
@@ -143,15 +147,7 @@ def draw_clips(
     mixture: Mixture, starts: Sequence[NDArray[np.int64]], config: RunConfig, step: int
 ) -> Clips:
     """The batch of one step with its images, see `world_model.training_data.draw`."""
-    return _tensors(draw(mixture, starts, config, step).clips)
-
-
-def _tensors(clips: data_clips.Clips) -> Clips:
-    return Clips(
-        images={name: torch.from_numpy(values) for name, values in clips.images.items()},
-        proprio=torch.from_numpy(clips.proprio),
-        actions=torch.from_numpy(clips.actions),
-    )
+    return tensors(draw(mixture, starts, config, step).clips)
 
 
 def _normalization(mixture: Mixture) -> Normalization:

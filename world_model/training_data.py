@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from world_model import ranks
 from world_model.config import RunConfig
 from world_model.data.clips import Clips
 from world_model.data.mixture import Mixture, open_mixture
@@ -65,7 +66,8 @@ def draw(
 ) -> Drawn:
     """The clips of one step: a function of (seed, step) alone, so that a resumed run repeats it.
 
-    Of a stream, they are from the shards of the step instead of from all ``starts``.
+    Of a stream, they are from the shards of the step instead of from all ``starts``. Of several
+    processes each gets its own rows of them.
 
     Args:
         mixture: the data.
@@ -77,20 +79,25 @@ def draw(
     if mixture.stream is not None:
         starts = (mixture.stream.clip_starts(step),)
     rng = np.random.default_rng((config.seed, step))
-    chosen = mixture.draw(starts, config.batch, rng)
+    rows = ranks.own_rows(config.batch)
+    chosen = mixture.draw(starts, config.batch, rng)[rows]
     cache = mixture.cache if with_images else dataclasses.replace(mixture.cache, images={})
     clips = cache.clips(chosen, config.clip_length)
-    images = {name: _shift(values, config.shift_px, rng) for name, values in clips.images.items()}
-    return Drawn(chosen, dataclasses.replace(clips, images=images), rng)
+    if config.shift_px:
+        for name, images in clips.images.items():
+            offsets = rng.integers(0, 2 * config.shift_px + 1, (config.batch, 2))[rows]
+            clips.images[name] = _shift(images, config.shift_px, offsets)
+    return Drawn(chosen, clips, rng)
 
 
-def _shift(images: NDArray[np.uint8], pixels: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Move each clip ``(B, T, H, W, 3)`` by up to ``pixels``, edges repeated."""
-    if pixels == 0:
-        return images
+def _shift(images: NDArray[np.uint8], pixels: int, offsets: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Move each clip ``(B, T, H, W, 3)`` to its offset ``(B, 2)`` of up to ``2 * pixels``.
+
+    Edges are repeated; in the middle, at ``pixels``, it stays where it is.
+    """
     padded = np.pad(images, ((0, 0), (0, 0), (pixels,) * 2, (pixels,) * 2, (0, 0)), mode="edge")
     height, width = images.shape[2:4]
     moved = np.empty_like(images)
-    for row, (y, x) in enumerate(rng.integers(0, 2 * pixels + 1, (len(images), 2))):
+    for row, (y, x) in enumerate(offsets):
         moved[row] = padded[row, :, y : y + height, x : x + width]
     return moved

@@ -73,6 +73,11 @@ class VitTrunk(nn.Module):
         nn.init.xavier_uniform_(self.embed.weight.view(config.width, -1))
         self.transformer = Transformer(config)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self.embed.weight.device
+
     def forward(self, frames: Tensor) -> Tensor:
         """Frames ``(B, 3, H, W)``, each by itself, to tokens ``(B, K, width)``."""
         return self.encode(frames.unsqueeze(1))
@@ -92,7 +97,7 @@ class VitTrunk(nn.Module):
             clips = clips.expand(-1, TUBELET, -1, -1, -1)
         cells = self.embed(clips.transpose(1, 2))
         grid = (int(cells.shape[2]), int(cells.shape[3]), int(cells.shape[4]))
-        tokens = cells.flatten(2).transpose(1, 2) + positions(grid, self.width)
+        tokens = cells.flatten(2).transpose(1, 2) + positions(grid, self.width).to(cells)
         return self.transformer(tokens if visible is None else pick(tokens, visible))
 
 

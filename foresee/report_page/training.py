@@ -97,7 +97,7 @@ def read_run(run: Path) -> tuple[dict[int, dict[str, float]], list[dict[str, Any
     Raises:
         UsageError: it is not the folder of a run, or a file of it cannot be read.
     """
-    from world_model.train import read_losses
+    from world_model.curves import read_losses
 
     if not (run / "losses.jsonl").is_file():
         raise UsageError(

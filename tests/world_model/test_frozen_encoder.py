@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 from dots import SMALL
+from interruption import interrupted_at
 
-import world_model.loop as loop
 from world_model.checkpoint import load_checkpoint
 from world_model.config import EncoderConfig, LossConfig, PredictorConfig, TrainConfigError
-from world_model.train import read_losses, train
+from world_model.curves import read_losses
+from world_model.train import train
 
 FROZEN = dataclasses.replace(
     SMALL,
@@ -36,24 +36,12 @@ def test_a_predictor_learns_on_a_frozen_encoder(dots: Path, trained: Path, tmp_p
 
 
 def test_a_resumed_run_on_a_frozen_encoder_repeats_its_losses(
-    dots: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dots: Path, trained: Path, tmp_path: Path
 ) -> None:
     config = dataclasses.replace(FROZEN, encoder_from=str(trained), steps=40)
     train(dots, tmp_path / "whole", config, progress=False)
-    append = loop._append_losses
-
-    def append_and_interrupt(out: Path, step: int, losses: dict[str, float]) -> None:
-        append(out, step, losses)
-        if step == 25:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(loop, "_append_losses", append_and_interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupted_at(25):
         assert not train(dots, tmp_path / "cut", config, progress=False).finished
-    finally:
-        signal.signal(signal.SIGINT, before)
-    monkeypatch.undo()
     assert train(dots, tmp_path / "cut", config, resume=True, progress=False).finished
     assert read_losses(tmp_path / "cut") == read_losses(tmp_path / "whole")
 

@@ -11,9 +11,10 @@ import torch
 from dots import SMALL, SPEC, moving_dot
 
 from world_model.checkpoint import CheckpointError, load_checkpoint
+from world_model.curves import read_losses
 from world_model.data import DatasetError, DatasetWriter, build_cache, split_episodes
 from world_model.data.mixture import Mixture, open_mixture
-from world_model.train import draw_clips, read_losses, train
+from world_model.train import draw_clips, train
 
 
 @pytest.fixture(scope="module")

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from dots import SIZE, SMALL
+from interruption import interrupted_at
 from torch.nn import functional as F
 
-import world_model.loop as loop
 from world_model.checkpoint import CheckpointError, load_any_checkpoint, load_checkpoint
 from world_model.config import EncoderConfig, TrainConfigError, VitConfig
+from world_model.curves import Curves, read_losses
 from world_model.data.dataset import DatasetError, DatasetSpec, DatasetWriter, Episode
 from world_model.export import export
-from world_model.loop import read_losses
 from world_model.masked import MaskedJepa
 from world_model.masks import draw_masks
 from world_model.pretrain import pretrain
@@ -118,15 +117,15 @@ def test_the_target_encoder_is_a_moving_average(streams: Path, tmp_path: Path) -
     torch.manual_seed(config.seed)
     average = MaskedJepa(config).target.state_dict()
     trunks = []
-    append = loop._append_losses
+    add = Curves.add_losses
 
-    def append_and_look(out: Path, step: int, losses: dict[str, float]) -> None:
-        append(out, step, losses)
+    def add_and_look(curves: Curves, step: int, losses: dict[str, float]) -> None:
+        add(curves, step, losses)
         if step > 1:
-            trunks.append(load_any_checkpoint(out).model)
+            trunks.append(load_any_checkpoint(tmp_path / "run").model)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "_append_losses", append_and_look)
+        patch.setattr(Curves, "add_losses", add_and_look)
         pretrain(streams, tmp_path / "run", config, progress=False)
     trunks.append(load_any_checkpoint(tmp_path / "run").model)
     for momentum, model in zip((0.9, 0.925, 0.95, 0.975), trunks, strict=True):
@@ -148,25 +147,11 @@ def test_single_frames_are_learned_from_too(streams: Path, tmp_path: Path) -> No
     torch.testing.assert_close(trunk.encode(frame), trunk.encode(frame.repeat(1, 2, 1, 1, 1)))
 
 
-def test_a_resumed_run_repeats_its_losses(
-    streams: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_repeats_its_losses(streams: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, steps=30, validate_every=30)
     pretrain(streams, tmp_path / "whole", config, progress=False)
-    append = loop._append_losses
-
-    def append_and_interrupt(out: Path, step: int, losses: dict[str, float]) -> None:
-        append(out, step, losses)
-        if step == 15:
-            signal.raise_signal(signal.SIGINT)
-
-    monkeypatch.setattr(loop, "_append_losses", append_and_interrupt)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with interrupted_at(15):
         assert not pretrain(streams, tmp_path / "cut", config, progress=False).finished
-    finally:
-        signal.signal(signal.SIGINT, before)
-    monkeypatch.undo()
     assert pretrain(streams, tmp_path / "cut", config, resume=True, progress=False).finished
     assert read_losses(tmp_path / "cut") == read_losses(tmp_path / "whole")
     ends = [load_any_checkpoint(run).model for run in (tmp_path / "cut", tmp_path / "whole")]

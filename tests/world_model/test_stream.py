@@ -18,12 +18,13 @@ from dots import SIZE, SMALL, SPEC, moving_dot
 
 from world_model.checkpoint import CheckpointError, load_checkpoint
 from world_model.config import TrainConfigError
+from world_model.curves import read_losses
 from world_model.data import DatasetError, DatasetWriter, build_cache
 from world_model.data.decode import arrays_of
 from world_model.data.shards import RESIDENT, ShardOrder, divide
 from world_model.data.stream import FOLDER
 from world_model.export import export
-from world_model.train import draw_clips, read_losses, train
+from world_model.train import draw_clips, train
 from world_model.training_data import open_training_data
 
 BOUND = 1_000_000  # of 2.97 MB: 40 held-out frames and four shards of about 70

@@ -17,10 +17,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from world_model.checkpoint import CheckpointError, load_checkpoint
 from world_model.config import LossConfig
+from world_model.curves import read_losses
 from world_model.data.dataset import DatasetError
 from world_model.interrupt import HeldInterrupt
 from world_model.probe import alarms
-from world_model.train import DivergedError, read_losses, train
+from world_model.train import DivergedError, train
 
 
 def test_training_learns_how_the_dot_answers_the_action(trained: Path) -> None:
