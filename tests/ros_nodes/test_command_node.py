@@ -26,6 +26,13 @@ from waiting import PATIENCE_S, eventually
 
 from controller.types import NS_PER_S, Plan, PlanStatus
 from ros_nodes import qos
+from ros_nodes.command_interfaces import (
+    action_names,
+    message_class,
+    message_values,
+    positions_are_sent,
+)
+from ros_nodes.command_interfaces import topic as topic_of
 from ros_nodes.convert import (
     TOOL_ACTIONS,
     diagnostic_values,
@@ -57,6 +64,12 @@ ROBOTS = {
     "velocity": CommandParameters(interface="joint_velocity", **ARM),
     "position": CommandParameters(interface="joint_position", **ARM),
     "shadow": CommandParameters(interface="joint_velocity", shadow=True, **ARM),
+    "trajectory": CommandParameters(
+        interface="joint_trajectory",
+        gripper="gripper_controller",
+        gripper_joint="panda_finger_joint1",
+        **ARM,
+    ),
 }
 GIVEN = ROBOTS["velocity"]
 DT_S = 0.01
@@ -68,14 +81,19 @@ class Robot:
     def __init__(self, node: Node, name: str):
         self.node, self.name, self.given = node, name, ROBOTS[name]
         self.wanted: np.ndarray | None = None  # None: no plans
+        self.gripper: list[tuple[float, float]] = []  # commands, m, and their arrival
+        self.finger_m = np.nan
         self.status: dict[str, str] = {}
         self.commands: list[tuple[float, np.ndarray]] = []
         self.real: list[float] = []
         self.applied = np.zeros(3)
         self.truth: dict[str, float] = {}
         shadow = "command_node/shadow/" if self.given.shadow else ""
+        kind = message_class(self.given)
         topics = (
-            (f"{shadow}arm_controller/commands", Float64MultiArray, self._on_command, 50),
+            (topic_of(self.given), kind, self._on_command, 50),
+            ("gripper_controller/commands", Float64MultiArray, self._on_gripper, 50),
+            ("joint_states", JointState, self._on_joints, qos.SENSOR),
             ("arm_controller/commands", Float64MultiArray, self._on_real, 50),
             (f"{shadow or 'command_node/'}applied", TwistStamped, self._on_applied, 10),
             ("command_node/status", DiagnosticArray, self._on_status, 10),
@@ -96,7 +114,14 @@ class Robot:
         node.create_timer(0.05, self._send_plan)
 
     def _on_command(self, message):
-        self.commands.append((time.monotonic(), np.array(message.data)))
+        self.commands.append((time.monotonic(), message_values(self.given, message)))
+
+    def _on_gripper(self, message):
+        self.gripper.append((time.monotonic(), message.data[0]))
+
+    def _on_joints(self, message):
+        if self.given.gripper_joint in message.name:
+            self.finger_m = message.position[list(message.name).index(self.given.gripper_joint)]
 
     def _on_real(self, _):
         self.real.append(time.monotonic())
@@ -121,7 +146,8 @@ class Robot:
             cost=0.0,
             status=PlanStatus.OK,
         )
-        self.plans.publish(plan_to_trajectory(plan, TOOL_ACTIONS, "panda_link0"))
+        names = action_names(self.given)[: len(self.wanted)]
+        self.plans.publish(plan_to_trajectory(plan, names, "panda_link0"))
 
     def call(self, name, data=True):
         client = self._clients[name]
@@ -152,7 +178,7 @@ class Robot:
     def velocities(self, since: int) -> np.ndarray:
         """Joint velocities of all commands from number ``since`` on, from rest before them."""
         rows = np.array([values for _, values in self.commands[since:]])
-        if self.given.interface == "joint_position":
+        if positions_are_sent(self.given):
             return np.diff(rows, axis=0) / DT_S
         return rows
 
@@ -175,7 +201,11 @@ def robots(tmp_path_factory):
     for name, given in ROBOTS.items():
         interface = given.interface
         nodes.append(
-            NodeSpec("fake_robot_node", FakeRobotParameters(interface=interface), namespace=name)
+            NodeSpec(
+                "fake_robot_node",
+                FakeRobotParameters(interface=interface, gripper=given.gripper),
+                namespace=name,
+            )
         )
         nodes.append(NodeSpec("command_node", given, namespace=name))
     with Graph(nodes, tmp_path_factory.mktemp("robots")) as graph:
@@ -218,6 +248,27 @@ def test_the_tool_goes_where_the_plan_says_within_the_limits(robots, name):
     robot.halt()
     robot.check_limits(count)
     assert not robot.velocities(count)[-1].any()
+
+
+def test_trajectories_and_the_gripper_follow_the_plan_and_rest_when_disarmed(robots):
+    robot = robots["trajectory"]
+    start, count = robot.tool(), len(robot.commands)
+    assert eventually(lambda: robot.finger_m > 0.039)  # open
+    robot.set_off((0.0, -0.1, 0.0, -0.02))
+    assert eventually(lambda: robot.tool()[1] < start[1] - 0.08)
+    assert eventually(lambda: robot.finger_m < 0.03)
+    robot.halt()
+    robot.check_limits(count)
+    assert not robot.velocities(count)[-1].any()
+    sent = np.array([position for _, position in robot.gripper])
+    steps = np.diff(sent)
+    assert steps.min() >= -robot.given.gripper_speed_m_s * DT_S - 1e-9
+    assert sent.min() >= robot.given.gripper_low_m
+    np.testing.assert_array_equal(steps[-5:], 0.0)  # with the arm
+    finger, count = robot.finger_m, len(robot.gripper)
+    time.sleep(0.3)
+    assert len(robot.gripper) == count
+    assert abs(robot.finger_m - finger) < 2e-3
 
 
 def test_without_plans_it_brakes_within_the_limits_and_goes_on_with_new_ones(robots):
