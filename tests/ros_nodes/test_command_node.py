@@ -71,6 +71,15 @@ ROBOTS = {
         **ARM,
     ),
 }
+ROBOTS["base"] = CommandParameters(
+    interface="twist",
+    joint_names=("left_wheel", "right_wheel"),
+    speed_m_s=(0.3, 0.1, 1.0),
+    acceleration_m_s2=(0.5, 0.5, 2.0),
+    jerk_m_s3=(5.0, 5.0, 20.0),
+    max_plan_age_s=0.3,
+    max_pose_age_s=0.3,
+)
 GIVEN = ROBOTS["velocity"]
 DT_S = 0.01
 
@@ -112,9 +121,22 @@ class Robot:
             "clear_estop": node.create_client(Trigger, f"{name}/command_node/clear_estop"),
         }
         node.create_timer(0.05, self._send_plan)
+        if self.given.interface == "twist":
+            self.wheels = np.zeros(2)  # rad, of 0.1 m and 0.4 m apart: the test is this robot
+            node.create_timer(DT_S, self._roll)
 
     def _on_command(self, message):
         self.commands.append((time.monotonic(), message_values(self.given, message)))
+        if self.given.interface == "twist":
+            self.applied = self.commands[-1][1]
+
+    def _roll(self):
+        forwards, _, turning = self.applied  # the last one, for ever
+        self.wheels += DT_S * np.array([forwards - 0.2 * turning, forwards + 0.2 * turning]) / 0.1
+        message = JointState(name=["right_wheel", "left_wheel"], position=self.wheels[::-1])
+        message.header.stamp = self.node.get_clock().now().to_msg()
+        self.joints.publish(message)
+        self.truth = {"turned": float(self.wheels[1] - self.wheels[0])}
 
     def _on_gripper(self, message):
         self.gripper.append((time.monotonic(), message.data[0]))
@@ -199,14 +221,9 @@ class Robot:
 def robots(tmp_path_factory):
     nodes = []
     for name, given in ROBOTS.items():
-        interface = given.interface
-        nodes.append(
-            NodeSpec(
-                "fake_robot_node",
-                FakeRobotParameters(interface=interface, gripper=given.gripper),
-                namespace=name,
-            )
-        )
+        if given.interface != "twist":
+            robot = FakeRobotParameters(interface=given.interface, gripper=given.gripper)
+            nodes.append(NodeSpec("fake_robot_node", robot, namespace=name))
         nodes.append(NodeSpec("command_node", given, namespace=name))
     with Graph(nodes, tmp_path_factory.mktemp("robots")) as graph:
         graph.wait_ready(PATIENCE_S)
@@ -269,6 +286,26 @@ def test_trajectories_and_the_gripper_follow_the_plan_and_rest_when_disarmed(rob
     time.sleep(0.3)
     assert len(robot.gripper) == count
     assert abs(robot.finger_m - finger) < 2e-3
+
+
+def test_a_base_drives_as_the_plan_says_within_its_limits_and_rests_when_disarmed(robots):
+    robot = robots["base"]
+    count = len(robot.commands)
+    robot.set_off((0.5, 0.0, 0.5))  # faster than it may
+    assert eventually(lambda: robot.wheels.min() > 1.0)
+    assert robot.truth["turned"] > 0.1
+    np.testing.assert_allclose(robot.applied, [0.3, 0.0, 0.5], atol=1e-6)
+    robot.halt()
+    sent = np.vstack([np.zeros((2, 3)), robot.velocities(count)])
+    given, changes = robot.given, np.diff(sent, axis=0) / DT_S
+    assert (np.abs(sent) <= np.array(given.speed_m_s) + 1e-9).all()
+    assert (np.abs(changes) <= np.array(given.acceleration_m_s2) + 1e-6).all()
+    assert (np.abs(np.diff(changes, axis=0)) / DT_S <= np.array(given.jerk_m_s3) + 1e-4).all()
+    np.testing.assert_array_equal(sent[-1], 0.0)
+    wheels, count = robot.wheels.copy(), len(robot.commands)
+    time.sleep(0.3)
+    assert len(robot.commands) == count
+    np.testing.assert_array_equal(robot.wheels, wheels)
 
 
 def test_without_plans_it_brakes_within_the_limits_and_goes_on_with_new_ones(robots):
