@@ -244,8 +244,8 @@ def braking_delay_s(heard: Heard, fault_s: float, until_s: float) -> float:
     """How long after an event braking begins.
 
     Braking within a jerk limit lets the acceleration fall, holds it, and lets go of it again. Its
-    beginning is where the acceleration along the motion begins to fall towards the hardest braking
-    on the way to rest.
+    beginning is the first command in which the acceleration along the motion has fallen towards the
+    hardest braking on the way to rest.
 
     Returns:
         Seconds from ``fault_s``; 0 when nothing moved then or braking had begun already; infinite
@@ -267,4 +267,6 @@ def braking_delay_s(heard: Heard, fault_s: float, until_s: float) -> float:
         begin -= 1
     while begin > rows[0] and change[begin - 1] > change[begin] + _EQUAL:
         begin -= 1
-    return max(0.0, float(heard.command_s[begin] - fault_s))
+    if begin == rows[0] and change[begin] < -_EQUAL:
+        return 0.0  # before the event
+    return max(0.0, float(heard.command_s[begin + 1] - fault_s))

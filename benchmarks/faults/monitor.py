@@ -17,6 +17,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -30,6 +31,7 @@ from trajectory_msgs.msg import JointTrajectory
 from benchmarks.faults.wire import serve
 
 Message = Any  # of any type
+Info = dict[str, Any]  # what rclpy says of a message
 _DEPTH = 1000
 _RECENT_S = 0.1
 _PRIORITY = 60  # above the nodes'
@@ -71,12 +73,7 @@ class Monitor(Node):
         self.create_subscription(_class(kind), topic, self._on_position, newest)
         self._last: dict[str, dict[str, Any]] = {}
         for name, topic in begin["alive"].items():
-
-            def on_alive(message: DiagnosticArray, name: str = name) -> None:
-                values = {v.key: v.value for v in message.status[0].values}
-                self._last[name] = {"at_s": time.monotonic(), "armed": values.get("armed")}
-
-            self.create_subscription(DiagnosticArray, topic, on_alive, reliable)
+            self.create_subscription(DiagnosticArray, topic, self._on_alive(name), reliable)
 
     def save(self, path: str) -> int:
         """Write what was heard since the last call, and a little before; how many commands."""
@@ -103,26 +100,32 @@ class Monitor(Node):
         """When each node was last heard of, and whether it said that it is armed."""
         return dict(self._last)
 
-    def _on_command(self, message: Message) -> None:
-        now_s = time.monotonic()
+    def _on_alive(self, name: str) -> Callable[[DiagnosticArray, Info], None]:
+        def take(message: DiagnosticArray, info: Info) -> None:
+            values = {v.key: v.value for v in message.status[0].values}
+            self._last[name] = {"at_s": _arrival_s(info), "armed": values.get("armed")}
+
+        return take
+
+    def _on_command(self, message: Message, info: Info) -> None:
         header = getattr(message, "header", None)
         with self._lock:
-            self._rows["command_s"].append(now_s)
+            self._rows["command_s"].append(_arrival_s(info))
             self._rows["stamp_s"].append(
                 float("nan") if header is None else header.stamp.sec + 1e-9 * header.stamp.nanosec
             )
             self._rows["command"].append(_values(message))
 
-    def _on_plan(self, message: JointTrajectory) -> None:
+    def _on_plan(self, message: JointTrajectory, info: Info) -> None:
         with self._lock:
-            self._rows["plan_s" if message.points else "stop_plan_s"].append(time.monotonic())
+            self._rows["plan_s" if message.points else "stop_plan_s"].append(_arrival_s(info))
 
-    def _on_estop(self, message: Bool) -> None:
+    def _on_estop(self, message: Bool, info: Info) -> None:
         if message.data:
             with self._lock:
-                self._rows["estop_s"].append(time.monotonic())
+                self._rows["estop_s"].append(_arrival_s(info))
 
-    def _on_position(self, message: Message) -> None:
+    def _on_position(self, message: Message, info: Info) -> None:
         if hasattr(message, "pose"):
             point = message.pose.position
             values = [point.x, point.y, point.z]
@@ -130,8 +133,13 @@ class Monitor(Node):
             by_name = dict(zip(message.name, message.position, strict=False))
             values = [by_name[name] for name in self._names]
         with self._lock:
-            self._rows["position_s"].append(time.monotonic())
+            self._rows["position_s"].append(_arrival_s(info))
             self._rows["position"].append(values)
+
+
+def _arrival_s(info: Info) -> float:
+    """When the middleware had a message, monotonic s: it may wait here before it is looked at."""
+    return 1e-9 * (info["received_timestamp"] - time.time_ns() + time.monotonic_ns())
 
 
 def _values(message: Message) -> list[float]:
