@@ -6,19 +6,21 @@ process stands between camera and agent: ``python -m benchmarks.surprise --goals
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tyro
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image
 
 from foresee.commands import shipped_bundle
+from foresee.summary import write_json
 from foresee.worlds import make_world
 from ros_nodes import qos
 from ros_nodes.client import GraphClient
@@ -28,7 +30,7 @@ from ros_nodes.params import SimParameters
 
 Pixels = NDArray[np.uint8]
 ENV = "foresee/Reach-v0"
-_AGED_S = 1.0  # into the way to a goal the camera begins to lie
+_AGED_S = 0.5  # into the way to a goal the camera begins to lie
 _WATCHED_S = 3.0
 
 
@@ -84,7 +86,7 @@ def run(goals: int, trials: int, seed: int, run_dir: Path) -> dict[str, Any]:
 
     Returns:
         of the honest camera: ticks, the share of them slowed or stopped, surprises; of each lie:
-        trials, how many stopped the robot, seconds to each stop.
+        trials, how many stopped the robot, seconds to each stop, and what it was called.
     """
     world = make_world(ENV)
     with graph_with_camera(run_dir, seed) as graph:
@@ -110,46 +112,61 @@ def run(goals: int, trials: int, seed: int, run_dir: Path) -> dict[str, Any]:
             }
             found: dict[str, Any] = {"seed": seed, "honest": honest, "lies": {}}
             for name, lie in lies().items():
-                times_s = []
+                stops = []
                 for _ in range(trials):
                     goal += 1
                     client.set_goal(world.reset(seed=goal)[0]["goal_image"], 60.0)
                     time.sleep(_AGED_S)
-                    times_s.append(_seconds_to_stop(client, camera, lie))
+                    stop = _stop(client, camera, lie)
+                    stops += [] if stop is None else [stop]
                     camera.lie = None
                     time.sleep(1.5)
-                stopped = [round(t, 3) for t in times_s if t is not None]
-                found["lies"][name] = {"trials": trials, "stopped": len(stopped), "s": stopped}
+                found["lies"][name] = {
+                    "trials": trials,
+                    "stopped": len(stops),
+                    "s": [round(stop_s, 3) for stop_s, _ in stops],
+                    "states": sorted({state for _, state in stops}),
+                }
     world.close()
     return found
 
 
-def _seconds_to_stop(
+def _stop(
     client: GraphClient, camera: Camera, lie: Callable[[Pixels, Pixels], Pixels]
-) -> float | None:
+) -> tuple[float, str] | None:
+    """Seconds until it is stopped, and what for."""
     began_s = time.monotonic()
     camera.lie = lie
     while (passed_s := time.monotonic() - began_s) < _WATCHED_S:
-        if client.command_status.get("state") == "SURPRISED":
-            return passed_s
+        state = client.command_status.get("state", "")
+        if state in ("SURPRISED", "IMAGE_STALE"):
+            return passed_s, state
         time.sleep(0.005)
     return None
 
 
+@dataclass
+class Options:
+    """Show the agent what is not there and see whether the robot stops."""
+
+    goals: int = 20
+    """Goals pursued with an honest camera."""
+    trials: int = 5
+    """Trials of each lie."""
+    seed: int = 500
+    """Of the goals."""
+    json: Path | None = None
+    """Write the result here."""
+
+
 def main() -> None:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--goals", type=int, default=20, help="with an honest camera")
-    parser.add_argument("--trials", type=int, default=5, help="of each lie")
-    parser.add_argument("--seed", type=int, default=500)
-    parser.add_argument("--json", type=Path, help="where the result goes")
-    given = parser.parse_args()
+    """Run and print."""
+    given = tyro.cli(Options, description=__doc__)
     with tempfile.TemporaryDirectory() as folder:
         found = run(given.goals, given.trials, given.seed, Path(folder))
-    text = json.dumps(found, indent=1)
-    if given.json:
-        given.json.write_text(text + "\n")
-    print(text)
+    if given.json is not None:
+        write_json(given.json, found)
+    print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
+from controller.frozen import FrozenCamera
 from controller.goals import GoalConfig
 from controller.memory import AppliedCommand
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
@@ -86,6 +87,8 @@ class AgentNode(LifecycleNode):
         self._thread: threading.Thread | None = None
         self._latest = LatestImages((), 0)
         self._goal_stamp_ns = 0
+        self._frozen = FrozenCamera(self._given.frozen_after_m)
+        self._image_news_ns = 0
         self._joints: ReadingBuffer[JointState] = ReadingBuffer()
         self._poses: ReadingBuffer[PoseStamped] = ReadingBuffer()
         self._applied: deque[AppliedCommand] = deque(maxlen=_COMMANDS_KEPT)
@@ -136,6 +139,7 @@ class AgentNode(LifecycleNode):
         spec = loaded.model.spec
         self._axes = list(action_axes(spec.action_names))
         self._latest = LatestImages(spec.cameras, self._max_skew_ns)
+        self._frozen = FrozenCamera(self._given.frozen_after_m)
         self._goal_stamp_ns = 0
         cameras = ", ".join(f"{c} {h}x{w}" for c, (h, w) in spec.cameras.items())
         self.get_logger().info(f"{loaded.bundle} on {loaded.model.provider}; cameras: {cameras}")
@@ -294,6 +298,9 @@ class AgentNode(LifecycleNode):
         agent, spec = self._loaded.agent, self._loaded.model.spec
         begin_s = time.monotonic()
         stamp_ns = frames.stamp_ns
+        self._image_news_ns = self._news_ns(frames)
+        if self._image_news_ns < stamp_ns:
+            self._warn("a camera shows the same picture while the robot moves: is it frozen?")
         if agent.state.frames and stamp_ns < agent.state.frames[-1].stamp_ns:
             self._warn("the clock of the frames went back: memory is emptied, the goal kept")
             fresh = agent.initial_state(agent.config.seed)
@@ -316,6 +323,13 @@ class AgentNode(LifecycleNode):
         end_ns = self.get_clock().now().nanoseconds
         surprise = self._loaded.surprise.see(agent.state.frames, agent.state.commands)
         self._publish_status(plan, stamp_ns, now_ns, end_ns, surprise)
+
+    def _news_ns(self, frames: ImageSet) -> int:
+        """When the cameras last showed anything new; only a robot with a tool pose can tell."""
+        pose = self._poses.nearest(frames.stamp_ns, self._max_skew_ns)
+        if pose is None:
+            return frames.stamp_ns
+        return self._frozen.news_ns(frames.stamp_ns, frames.images, pose_to_position(pose))
 
     def _publish_markers(self, plan: Plan, stamp_ns: int) -> None:
         pose = self._poses.nearest(stamp_ns, self._max_skew_ns)
@@ -355,6 +369,7 @@ class AgentNode(LifecycleNode):
             "task": self._loaded.task,
             "goal": goal_in_words(self._loaded.agent),
             "frame_stamp_ns": stamp_ns,
+            "image_news_ns": min(stamp_ns, self._image_news_ns),
             "goal_stamp_ns": self._goal_stamp_ns,
         }
 

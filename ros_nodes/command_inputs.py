@@ -44,9 +44,9 @@ class _Reading(NamedTuple):
 
 
 class _Status(NamedTuple):
-    """Of the newest plan: stamp of its image, surprise, monotonic arrival."""
+    """Of the newest plan: since when its image is news, surprise, monotonic arrival."""
 
-    frame_stamp_ns: int
+    image_news_ns: int
     surprise: float
     arrived_s: float
 
@@ -118,7 +118,7 @@ class CommandInputs:
         """What the agent says of the plan it just made."""
         values = diagnostic_values(message)
         try:
-            frame_ns = int(values["frame_stamp_ns"])
+            frame_ns = int(values["image_news_ns"])
             surprise = float(values.get("surprise", "0"))
         except (KeyError, ValueError) as error:
             raise ValueError(f"plan_status: {error}") from error
@@ -186,7 +186,7 @@ class CommandInputs:
             else _age_s(reading.stamp_ns, reading.arrived_s, stamp_ns, now_s),
             image_age_s=0.0
             if status is None  # it is watched from when an agent first speaks of one
-            else _age_s(status.frame_stamp_ns, status.arrived_s, stamp_ns, now_s),
+            else _age_s(status.image_news_ns, status.arrived_s, stamp_ns, now_s),
             agent_alive=self.agent in ("unknown", "runs"),
             surprise=0.0 if status is None else status.surprise,
         )

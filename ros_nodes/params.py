@@ -148,6 +148,9 @@ class AgentParameters:
     max_reading_skew_s: float = parameter(
         0.05, "largest time between a frame and the joint reading planned with, s", low=0.001
     )
+    frozen_after_m: float = parameter(
+        0.03, "a camera without news while the tool moves so far, m, is frozen; 0: none", low=0.0
+    )
 
 
 @dataclass(frozen=True)

@@ -397,9 +397,7 @@ def test_an_old_image_stops_it(robots):
     def say(age_s):
         message = DiagnosticArray()
         stamp = str(now_ns - round(age_s * NS_PER_S))
-        message.status.append(
-            DiagnosticStatus(values=[KeyValue(key="frame_stamp_ns", value=stamp)])
-        )
+        message.status.append(DiagnosticStatus(values=[KeyValue(key="image_news_ns", value=stamp)]))
         robot.statuses.publish(message)
 
     robot.set_off((0.0, 0.1, 0.0))
