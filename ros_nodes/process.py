@@ -23,7 +23,7 @@ from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from ros_nodes.transport import READY_FD, STDIN_IS_PARENT
+from ros_nodes.transport import READY_FD, STDIN_IS_PARENT, own_transport
 
 EXIT_BAD_INPUT = 2
 
@@ -154,7 +154,8 @@ def run_node(
     with _stop_signals(stop):
         # Ours, not rclpy's: those shut the context down under the node, before it can brake.
         try:
-            rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+            with own_transport(name):
+                rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         except RuntimeError as error:  # rclpy's own errors: wrong arguments, unreadable YAML
             return _refuse(name, error)
         try:
@@ -176,7 +177,8 @@ def _run(name: str, make_node: Callable[[], Node], stop: threading.Event) -> int
     spinner: Spinner | None = None
     started = False
     try:
-        node = make_node()
+        with own_transport(name):
+            node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         spinner = Spinner(executor)

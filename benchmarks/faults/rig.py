@@ -30,7 +30,6 @@ PATIENCE_S = 60.0
 # By what each node is known to work.
 _ALIVE = {"agent_node": "plan_status", "command_node": "command_node/status"}
 _STABLE_S = RestartPolicy().stable_s + 0.5
-_KNOWN_S = 120.0  # how long arming and e-stops are remembered
 
 
 @dataclass(frozen=True)
@@ -306,11 +305,10 @@ class Rig:
             rest: from when until when it had to brake and rest, monotonic s.
         """
         self._monitor.ask({"save": str(path.resolve())})
-        told, oldest_s = self._told, time.monotonic() - _KNOWN_S
+        told = self._told
         with np.load(path) as rows:
             values = {name: rows[name] for name in rows.files}
         axes, places = len(self.plant.rules.velocity), len(self.plant.rules.low)
-        recent = [i for i, s in enumerate(told.armed_s) if s > oldest_s or i == len(told.armed) - 1]
         return Heard(
             command_s=values["command_s"],
             stamp_s=values["stamp_s"],
@@ -318,8 +316,8 @@ class Rig:
             plan_s=values["plan_s"],
             position_s=values["position_s"],
             position=values["position"].reshape(-1, places),
-            armed_s=np.array([told.armed_s[i] for i in recent]),
-            armed=np.array([told.armed[i] for i in recent], bool),
+            armed_s=np.array(told.armed_s),
+            armed=np.array(told.armed, bool),
             stop_asked_s=values["estop_s"],
             rest=rest,
         )

@@ -1,13 +1,17 @@
-"""Large images arrive whole, thanks to the Fast DDS profile."""
+"""Large images arrive whole, commands need no shared memory, everybody on the machine can look."""
 
+import os
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 
+from foresee.commands import shipped_bundle
 from ros_nodes.client import GraphClient
+from ros_nodes.graph import sim_graph
 from ros_nodes.transport import free_domain_id
 
 FRAMES = 60
@@ -61,3 +65,45 @@ def test_480_px_at_30_hz_loses_nothing_best_effort():
         assert client.frame.dtype == np.uint8
     # Measured without the profile: 11 of 150. Two may be overwritten before they are looked at.
     assert len(seen) >= FRAMES - 2
+
+
+LOOKER = """
+import sys, time
+import rclpy
+from geometry_msgs.msg import TwistStamped
+rclpy.init()
+node = rclpy.create_node("looker")
+heard = []
+node.create_subscription(TwistStamped, "servo_node/delta_twist_cmds", heard.append, 10)
+end_s = time.monotonic() + 30.0
+while not heard and time.monotonic() < end_s:
+    rclpy.spin_once(node, timeout_sec=0.1)
+node.destroy_node()
+rclpy.try_shutdown()
+sys.exit(not heard)
+"""
+
+
+def maps_shared_memory(pid: int) -> bool:
+    return "/dev/shm/fastrtps_" in Path(f"/proc/{pid}/maps").read_text()
+
+
+def test_a_stopped_process_cannot_hold_up_the_nodes_that_command_the_robot(tmp_path):
+    """They share no memory with anybody; the others do. Plain ROS on this machine hears them."""
+    with sim_graph(tmp_path, shipped_bundle("foresee/Reach-v0")) as graph:
+        graph.wait_ready(120.0)
+        shares = {name: maps_shared_memory(pid) for name, pid in graph.pids.items()}
+        assert shares == {
+            "recorder_node": True,
+            "sim_node": True,
+            "supervisor_node": False,
+            "agent_node": True,
+            "command_node": False,
+        }
+        with GraphClient(graph.domain_id) as client:
+            client.arm(timeout_s=60.0)
+            mine = ("FAST", "RMW", "ROS_AUTOMATIC", "ROS_DOMAIN")
+            plain = {k: v for k, v in os.environ.items() if not k.startswith(mine)}
+            plain["ROS_DOMAIN_ID"] = str(graph.domain_id)
+            looker = subprocess.run([sys.executable, "-c", LOOKER], env=plain, timeout=60)
+            assert looker.returncode == 0
