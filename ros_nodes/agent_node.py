@@ -208,7 +208,11 @@ class AgentNode(LifecycleNode):
             try:
                 take(message)
             except Exception as error:  # whatever comes from outside must not end the node
-                self._warn(f"{topic}: message dropped: {' '.join(str(error).split())[:200]}")
+                reason = " ".join(str(error).split())[:200]
+                # Not by `_warn`, so that no other trouble of the same second hides it.
+                self.get_logger().warning(
+                    f"{topic}: message dropped: {reason}", throttle_duration_sec=1.0
+                )
 
         return self.create_subscription(kind, topic, callback, quality)
 

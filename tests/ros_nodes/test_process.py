@@ -12,7 +12,7 @@ import pytest
 from waiting import PATIENCE_S, eventually
 
 from ros_nodes.graph import Graph, GraphError, NodeSpec
-from ros_nodes.params import CommandParameters
+from ros_nodes.params import CommandParameters, RecorderParameters
 from ros_nodes.transport import free_domain_id, transport_environment
 
 
@@ -69,16 +69,18 @@ def test_bad_parameters_end_with_one_line_and_status_2(node, arguments, line):
 
 
 def test_a_killed_node_is_noticed_and_its_shared_memory_removed(tmp_path):
-    with Graph([NodeSpec("command_node", CommandParameters())], tmp_path) as graph:
+    with Graph(
+        [NodeSpec("recorder_node", RecorderParameters(path=str(tmp_path / "bag")))], tmp_path
+    ) as graph:
         graph.wait_ready(PATIENCE_S)
-        files = mapped_shared_memory(graph.pids["command_node"])
+        files = mapped_shared_memory(graph.pids["recorder_node"])
         assert files
-        os.kill(graph.pids["command_node"], signal.SIGKILL)
+        os.kill(graph.pids["recorder_node"], signal.SIGKILL)
         assert eventually(lambda: _has_ended(graph))
-        with pytest.raises(GraphError, match=r"^command_node has ended \(SIGKILL\)"):
+        with pytest.raises(GraphError, match=r"^recorder_node has ended \(SIGKILL\)"):
             graph.check()
         assert files & shared_memory()  # a killed process cannot tidy up
-        assert graph.stop() == {"command_node": -signal.SIGKILL}
+        assert graph.stop() == {"recorder_node": -signal.SIGKILL}
     assert not files & shared_memory()
 
 
@@ -96,11 +98,12 @@ def test_nodes_end_when_their_starter_is_killed(tmp_path):
         import sys, time
         from pathlib import Path
         from ros_nodes.graph import Graph, NodeSpec
-        from ros_nodes.params import CommandParameters
-        graph = Graph([NodeSpec("command_node", CommandParameters())], Path(sys.argv[1]))
+        from ros_nodes.params import RecorderParameters
+        recorder = NodeSpec("recorder_node", RecorderParameters(path=sys.argv[1] + "/bag"))
+        graph = Graph([recorder], Path(sys.argv[1]))
         graph.start()
         graph.wait_ready(120)
-        print(graph.pids["command_node"], flush=True)
+        print(graph.pids["recorder_node"], flush=True)
         time.sleep(600)
         """)
     )
