@@ -25,6 +25,7 @@ from tqdm import tqdm
 from benchmarks.panda import DT_S, HOME, panda_arm, panda_limits
 from controller.motion_filter import follow
 from controller.viability import Motion
+from foresee.summary import write_json
 
 _NEW_WISH_TICKS = 40
 _WARM_UP_TICKS = 50
@@ -87,13 +88,36 @@ def _percentiles(values: list[float]) -> dict[str, float]:
     }
 
 
+def section(found: dict[str, Any]) -> str:
+    """Of docs/results.md."""
+    lines = [
+        "## The command filter\n",
+        f"`python -m benchmarks.command_filter` ({found['ticks']} ticks, seed {found['seed']}): a "
+        f"Panda of 7 joints, {found['pairs']} pairs kept apart, told to move its tool faster than "
+        f"it may, a new way every 0.4 s; {found['limited_share']:.0%} of the ticks are limited by "
+        f"something. {found['cores']} cores, load {found['load_average_1_min']:.1f}. What was "
+        "asked: p99 of at most 2 ms.\n",
+        "| ms a tick | p50 | p90 | p99 | p99.9 | worst |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, title in (("wall_ms", "on the clock"), ("processor_ms", "of the processor")):
+        row = " | ".join(f"{value:.2f}" for value in found[key].values())
+        lines.append(f"| {title} | {row} |")
+    lines.append(
+        "\nThe least room beyond the margin over all positions commanded was "
+        f"{1e6 * found['least_room_beyond_margin_m']:.0f} µm. The slowest ticks are those in which "
+        "the shield tries several shares of what is wanted, each with a look along its stop.\n"
+    )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Entry point."""
     options = tyro.cli(Options, description=__doc__)
     figures = measure(options.ticks, options.seed)
     print(json.dumps(figures, indent=2))
     if options.json is not None:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_json(options.json, figures)
 
 
 if __name__ == "__main__":

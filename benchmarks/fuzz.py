@@ -229,6 +229,22 @@ def fuzz(job: Fuzz) -> dict[str, Any]:
     }
 
 
+def section(found: dict[str, Any]) -> str:
+    """Of docs/results.md."""
+    same = "the same processes ran" if found["same_processes"] else "a process had ended"
+    ways = (
+        "it moved" if found["moved_before"] and found["moved_after"] else "it did not always move"
+    )
+    return (
+        "## Messages that hold nothing right\n\n"
+        f"`python -m benchmarks.fuzz --messages {found['messages']}` (seed {found['seed']}, "
+        f"{found['plant']}): valid plans and images are cut off and garbage takes their place on "
+        f"{len(found['sent'])} topics. Of {found['commands_meanwhile']} commands meanwhile "
+        f"{found['commands_that_moved']} moved anything; {len(found['violations'])} rules were "
+        f"broken; {same} before and after; {ways} before and after it.\n"
+    )
+
+
 def main() -> int:
     """Run and print; 1 when anything was wrong."""
     job = tyro.cli(Fuzz, description=__doc__)

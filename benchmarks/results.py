@@ -4,9 +4,10 @@
     python -m benchmarks.results --only reach    # one part; the page is made of all JSON there is
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach``, ``push`` and ``rooms``
-(100 episodes each with the shipped bundles), ``data`` (speed and memory of data sets). What
-`python -m benchmarks.planning`, `benchmarks.links`, `benchmarks.camera_streams` and
-`benchmarks.faults` wrote there is put in as well.
+(100 episodes each with the shipped bundles), ``data`` (speed and memory of data sets). What other
+benchmarks wrote there under their own names (`python -m benchmarks.faults --json
+runs/results/faults.json`, ...) is put in as well: planning, links, streams (of camera_streams),
+command_filter, filter_boundary, lateness, surprise, faults, fuzz, soak.
 """
 
 from __future__ import annotations
@@ -15,13 +16,25 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks import camera_streams, data, links, planning_page
+from benchmarks import (
+    camera_streams,
+    command_filter,
+    data,
+    filter_boundary,
+    fuzz,
+    lateness,
+    links,
+    planning_page,
+    soak,
+    surprise,
+)
 from benchmarks.faults import report as faults
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +47,18 @@ COMMANDS = {
     "push": f"{EVALUATE} --env foresee/Push-v0",
     "rooms": f"{EVALUATE} --env foresee/TwoRooms-v0",
     "data": "python -m benchmarks.data",
+}
+# What is run by hand, in the order of the page.
+PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "planning": planning_page.section,
+    "streams": camera_streams.section,
+    "command_filter": command_filter.section,
+    "filter_boundary": filter_boundary.section,
+    "lateness": lateness.section,
+    "surprise": surprise.section,
+    "faults": faults.section,
+    "fuzz": fuzz.section,
+    "soak": soak.section,
 }
 
 
@@ -68,7 +93,7 @@ def main() -> int:
         for name in COMMANDS
         if (path := job.folder / f"{name}.json").is_file()
     }
-    for name in ("planning", "links", "streams", "faults"):
+    for name in (*PAGES, "links"):
         if (path := job.folder / f"{name}.json").is_file():
             found[name] = json.loads(path.read_text())
     PAGE.write_text(page(found))
@@ -92,12 +117,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     for name, title in (("demo", "The demo in real time"), ("scratch", "From scratch")):
         if name in found:
             parts.append(_demo(title, COMMANDS[name], found[name]))
-    if "planning" in found:
-        parts.append(planning_page.section(found["planning"]))
-    if "streams" in found:
-        parts.append(camera_streams.section(found["streams"]))
-    if "faults" in found:
-        parts.append(faults.section(found["faults"]))
+    parts += [section(found[name]) for name, section in PAGES.items() if name in found]
     if "data" in found:
         parts.append(data.section(found["data"]))
     return "\n".join(parts)

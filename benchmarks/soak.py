@@ -138,6 +138,25 @@ def _change(before: list[float], last: list[dict[str, Any]], key: str, name: str
     return round(float(np.nanmedian(after) / np.nanmedian(before) - 1.0), 4)
 
 
+def section(found: dict[str, Any]) -> str:
+    """Of docs/results.md."""
+    growth = found.get("memory_growth", {})
+    lines = [
+        "## Hours at full rate\n",
+        f"`python -m benchmarks.soak --hours {found['hours']:.2g}` ({found['plant']}): "
+        f"{found['commands']} commands, {found['plans']} plans, {len(found['violations'])} rules "
+        "broken at the actuator. Growth and drift compare the last quarter with the first (after "
+        "warming up). Asked: under 1 % of memory, under 10 % of p99.\n",
+        "| | median p99, ms | drift |",
+        "|---|---|---|",
+    ]
+    for key, title in (("lateness_p99_ms", "commands late"), ("latency_p99_ms", "frame to plan")):
+        lines.append(f"| {title} | {found[key]:.2f} | {found[f'{key}_drift']:+.1%} |")
+    lines += ["", "| memory of | growth |", "|---|---|"]
+    lines += [f"| {name} | {share:+.2%} |" for name, share in growth.items()]
+    return "\n".join(lines) + "\n"
+
+
 def main() -> int:
     """Run and print; 1 when a rule was broken."""
     job = tyro.cli(Soak, description=__doc__)

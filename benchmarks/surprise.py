@@ -159,6 +159,27 @@ class Options:
     """Write the result here."""
 
 
+def section(found: dict[str, Any]) -> str:
+    """Of docs/results.md."""
+    honest = found["honest"]
+    largest = honest["surprise_p50_p99_max"][2]
+    lines = [
+        "## Cameras that lie\n",
+        f"`python -m benchmarks.surprise --goals {honest['goals']}` (Reach in simulation, seed "
+        f"{found['seed']}, in real time): of {honest['ticks']} ticks towards {honest['goals']} "
+        f"goals with an honest camera {honest['slowed_ticks']} were slowed, the largest of "
+        f"{honest['plans']} surprises was {largest:.2f} (from 1 on the robot slows, at 2 it "
+        "stops).\n",
+        "| the camera shows | trials | stopped the robot | s until it did, worst | state |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in found["lies"].items():
+        worst = f"{max(row['s']):.2f}" if row["s"] else ""
+        states = ", ".join(row["states"])
+        lines.append(f"| {name} | {row['trials']} | {row['stopped']} | {worst} | {states} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Run and print."""
     given = tyro.cli(Options, description=__doc__)
