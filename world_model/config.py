@@ -59,9 +59,13 @@ class PredictorConfig:
     """Residual blocks between the first and the last layer."""
     context: int = 2
     """C, the number of past latents it sees."""
+    heads: int = 1
+    """K, last layers that each predict. What they predict on average is the prediction; from 2 on,
+    how much they disagree tells where the data said nothing (the agent's uncertainty_weight)."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
+        require(self.heads >= 1, "heads must be at least 1", self.heads)
         require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
         require(self.blocks >= 0, "blocks must not be negative", self.blocks)
         require(self.context >= 1, "context must be at least 1", self.context)

@@ -57,8 +57,11 @@ class _PredictorGraph(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.step(latents, proprio, actions)
+    def forward(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, ...]:
+        step = self.model.step(latents, proprio, actions)
+        if self.model.predictor.heads == 1:
+            return step
+        return (*step, self.model.disagreement(latents, proprio, actions))
 
 
 def export(
@@ -180,7 +183,7 @@ def _write_networks(model: Jepa, spec: ModelSpec, folder: Path) -> None:
         arguments,
         folder / PREDICTOR,
         ["latents", "proprio", "actions"],
-        ["next_latent", "next_proprio"],
+        ["next_latent", "next_proprio", "disagreement"][: 2 + (model.predictor.heads > 1)],
         tuple({0: batch} for _ in arguments),
     )
 
@@ -294,5 +297,7 @@ def _rollout_error(runtime: OnnxWorldModel, states: list[Start]) -> float:
     for state in states:
         actions = rng.uniform(spec.action_low, spec.action_high, shape).astype(np.float32)
         fused, stepwise = runtime.rollout(state, actions), runtime.rollout_stepwise(state, actions)
-        differences += [np.abs(a - b).max() for a, b in zip(fused, stepwise, strict=True)]
+        for a, b in zip(fused, stepwise, strict=True):
+            if a is not None and b is not None:
+                differences.append(np.abs(a - b).max())
     return float(np.max(differences))

@@ -15,7 +15,7 @@ from world_model.data import clips as data_clips
 from world_model.encoder import Encoder
 from world_model.losses import covariance_loss, sigreg, variance_loss
 from world_model.predictor import Predictor
-from world_model.ranks import gathered
+from world_model.ranks import count, gathered, own_rows
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,13 @@ class Jepa(nn.Module):
         )
         return latent, standard * self.proprio_std + self.proprio_mean
 
+    def disagreement(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> Tensor:
+        """Variance of the heads' next latents, mean over the latent ``(B,)``; see `step`."""
+        each, _ = self.predictor.each(
+            latents, self.standardize_proprio(proprio), self.standardize_actions(actions)
+        )
+        return each.var(1, correction=0).flatten(1).mean(1)
+
     def rollout(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Imagine on the model's own output; everything standardised.
 
@@ -147,18 +154,32 @@ class Jepa(nn.Module):
         Returns:
             Latents ``(B, H, N, D)`` and proprio ``(B, H, P)``.
         """
+        all_latents, all_proprio = self.rollout_each(latents, proprio, actions)
+        return all_latents.mean(2), all_proprio.mean(2)
+
+    def rollout_each(
+        self, latents: Tensor, proprio: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What each head says of each step, which goes on from the mean of all; see `rollout`.
+
+        Returns:
+            Latents ``(B, H, K, N, D)`` and proprio ``(B, H, K, P)``.
+        """
         context = latents.shape[1]
         horizon = actions.shape[1] - context + 1
-        all_latents, all_proprio = list(latents.unbind(1)), list(proprio.unbind(1))
+        carried, carried_proprio = list(latents.unbind(1)), list(proprio.unbind(1))
+        said, said_proprio = [], []
         for step in range(horizon):
-            latent, reading = self.predictor(
-                torch.stack(all_latents[-context:], 1),
-                torch.stack(all_proprio[-context:], 1),
+            each, readings = self.predictor.each(
+                torch.stack(carried[-context:], 1),
+                torch.stack(carried_proprio[-context:], 1),
                 actions[:, step : step + context],
             )
-            all_latents.append(latent)
-            all_proprio.append(reading)
-        return torch.stack(all_latents[context:], 1), torch.stack(all_proprio[context:], 1)
+            said.append(each)
+            said_proprio.append(readings)
+            carried.append(each.mean(1))
+            carried_proprio.append(readings.mean(1))
+        return torch.stack(said, 1), torch.stack(said_proprio, 1)
 
     def energy(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
         """The training energy of a batch and its terms.
@@ -188,11 +209,11 @@ class Jepa(nn.Module):
             latents = self.encode(frames).unflatten(0, (batch, length))
         proprio = self.standardize_proprio(clips.proprio[:, :length])
         actions = self.standardize_actions(clips.actions[:, : length - 1])
-        predicted, readings = self.rollout(latents[:, :context], proprio[:, :context], actions)
-
+        said, readings = self.rollout_each(latents[:, :context], proprio[:, :context], actions)
+        shares = self._shares(batch, generator).to(self.device)
         terms = {
-            "prediction": F.mse_loss(predicted, latents[:, context:]),
-            "proprio": loss.proprio_weight * F.mse_loss(readings, proprio[:, context:]),
+            "prediction": _error(said, latents[:, context:], shares),
+            "proprio": loss.proprio_weight * _error(readings, proprio[:, context:], shares),
         }
         if clips.latents is not None:  # nothing else depends on what is trained
             terms["total"] = terms["prediction"] + terms["proprio"]
@@ -216,6 +237,23 @@ class Jepa(nn.Module):
             terms["time_similarity"] = loss.time_similarity_weight * change
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
+
+    def _shares(self, batch: int, generator: torch.Generator) -> Tensor:
+        """How much each head learns from each clip ``(B, K)``: of several, from every other one."""
+        heads = self.predictor.heads
+        if heads == 1:
+            return torch.ones(batch, 1)
+        rows = batch * count()
+        drawn = torch.rand(rows, heads, generator=generator)[own_rows(rows)]
+        return 2.0 * (drawn < 0.5)
+
+
+def _error(said: Tensor, truth: Tensor, shares: Tensor) -> Tensor:
+    """Mean squared error of heads ``(B, H, K, ...)`` at what was to be said, ``(B, H, ...)``."""
+    if said.shape[2] == 1:
+        return F.mse_loss(said[:, :, 0], truth)
+    errors = (said - truth.unsqueeze(2)).pow(2).flatten(3).mean((1, 3))
+    return (shares * errors).mean()
 
 
 def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from world_model.config import PredictorConfig
+
+_PRIOR_WIDTH = 64
+_PRIOR_STD = 0.5  # of what it says, about, in latents of unit std
 
 
 class MlpBlock(nn.Module):
@@ -23,11 +27,41 @@ class MlpBlock(nn.Module):
         return x + self.body(x)
 
 
+class Prior(nn.Module):
+    """A random function for each head that is never trained (Osband et al. 2018, section 3).
+
+    What is learned reads normalised features, which look familiar wherever they come from; this
+    reads the inputs themselves and grows with them. The heads' functions add up to nothing, so that
+    their mean is what was learned.
+    """
+
+    inlet: Tensor
+    bias: Tensor
+    outlet: Tensor
+
+    def __init__(self, inputs: int, latent: int, heads: int) -> None:
+        """Draw it from torch's generator."""
+        super().__init__()
+        outlets = torch.randn(heads, latent, _PRIOR_WIDTH)
+        outlets = outlets - outlets.mean(0, keepdim=True)
+        self.heads = heads
+        self.register_buffer("inlet", torch.randn(_PRIOR_WIDTH, inputs) / inputs**0.5)
+        self.register_buffer("bias", torch.randn(_PRIOR_WIDTH))
+        scale = _PRIOR_STD / _PRIOR_WIDTH**0.5
+        self.register_buffer("outlet", (scale * outlets).flatten(0, 1))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """``(B, inputs)`` to ``(B, K, latent)``."""
+        features = F.silu(F.linear(inputs, self.inlet, self.bias))
+        return F.linear(features, self.outlet).unflatten(1, (self.heads, -1))
+
+
 class Predictor(nn.Module):
     """Residual predictor: it outputs the *change* of the latent and of the proprio.
 
     With that, a fresh network already predicts "nothing changes", which is the baseline it has
-    to beat.
+    to beat. Several heads share all but the last layer and have a `Prior` each, which they learn to
+    take back where there is data, each from other clips (`Jepa.energy`).
     """
 
     def __init__(
@@ -39,13 +73,17 @@ class Predictor(nn.Module):
         latent = latent_shape[0] * latent_shape[1]
         self.inlet = nn.Linear(config.context * (latent + proprio + action), config.hidden)
         self.blocks = nn.Sequential(*(MlpBlock(config.hidden) for _ in range(config.blocks)))
-        change = nn.Linear(config.hidden, latent + proprio)
+        self.heads = config.heads
+        change = nn.Linear(config.hidden, config.heads * (latent + proprio))
         nn.init.zeros_(change.weight)
         nn.init.zeros_(change.bias)
         self.outlet = nn.Sequential(nn.LayerNorm(config.hidden), nn.SiLU(), change)
+        self.prior = (
+            Prior(self.inlet.in_features, latent, config.heads) if config.heads > 1 else None
+        )
 
     def forward(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """One step ahead; proprio and actions are standardised.
+        """One step ahead, the mean of the heads; proprio and actions are standardised.
 
         Args:
             latents: ``(B, C, N, D)``, oldest first.
@@ -55,8 +93,16 @@ class Predictor(nn.Module):
         Returns:
             The next latent ``(B, N, D)`` and proprio ``(B, P)``.
         """
+        next_latents, next_proprio = self.each(latents, proprio, actions)
+        return next_latents.mean(1), next_proprio.mean(1)
+
+    def each(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """What each head predicts, ``(B, K, N, D)`` and ``(B, K, P)``; see `forward`."""
         inputs = torch.cat([latents.flatten(1), proprio.flatten(1), actions.flatten(1)], dim=1)
-        change = self.outlet(self.blocks(self.inlet(inputs)))
+        change = self.outlet(self.blocks(self.inlet(inputs))).unflatten(1, (self.heads, -1))
         latent_size = self.latent_shape[0] * self.latent_shape[1]
-        next_latent = latents[:, -1] + change[:, :latent_size].unflatten(1, self.latent_shape)
-        return next_latent, proprio[:, -1] + change[:, latent_size:]
+        of_latent = change[..., :latent_size].unflatten(2, self.latent_shape)
+        next_latents = latents[:, -1].unsqueeze(1) + of_latent
+        if self.prior is not None:
+            next_latents = next_latents + self.prior(inputs).unflatten(2, self.latent_shape)
+        return next_latents, proprio[:, -1].unsqueeze(1) + change[..., latent_size:]

@@ -54,13 +54,18 @@ class _Step:
         inlet: ``(hidden, C*(N*D+P) + C*A)``.
         blocks: for each block the two matrices and biases, ``(W1, b1, W2, b2)``.
         norm: gain and bias of the last normalisation.
-        outlet: ``(N*D+P, hidden)``.
+        outlet: ``(N*D+P, hidden)``, the mean of the heads.
+        prior: ``(width, C*(N*D+P) + C*A)``, the first layer of the heads' priors; None with a
+            single head.
+        apart: ``(K*N*D, hidden + width)``, by how much each head's latent differs from that mean.
     """
 
     inlet: tuple[Weights, Weights]
     blocks: list[tuple[Weights, Weights, Weights, Weights]]
     norm: tuple[Weights, Weights]
     outlet: tuple[Weights, Weights]
+    prior: tuple[Weights, Weights] | None
+    apart: tuple[Weights, Weights] | None
 
 
 def _array(tensor: Tensor) -> Weights:
@@ -77,17 +82,20 @@ def _rearranged(model: Jepa) -> _Step:
     latent = model.latent_shape[0] * model.latent_shape[1]
     mean_p, std_p = _array(model.proprio_mean), _array(model.proprio_std)
     mean_a, std_a = _array(model.action_mean), _array(model.action_std)
-    weight, bias = _array(predictor.inlet.weight), _array(predictor.inlet.bias)
-    hidden = len(bias)
-    ends = np.cumsum([context * latent, context * len(mean_p)])
-    of_latent, of_proprio, of_action = (
-        part.reshape(hidden, context, -1) for part in np.split(weight, ends, axis=1)
-    )
-    of_proprio, of_action = of_proprio / std_p, of_action / std_a
-    bias = bias - (of_proprio @ mean_p).sum(1) - (of_action @ mean_a).sum(1)
-    of_carry = np.concatenate([of_latent, of_proprio], axis=2).reshape(hidden, -1)
-    inlet = np.concatenate([of_carry, of_action.reshape(hidden, -1)], axis=1)
 
+    def of_si(weight: Weights, bias: Weights) -> tuple[Weights, Weights]:
+        """A layer on the standardised inputs as one on ``[carries | actions]`` in SI."""
+        hidden = len(bias)
+        ends = np.cumsum([context * latent, context * len(mean_p)])
+        of_latent, of_proprio, of_action = (
+            part.reshape(hidden, context, -1) for part in np.split(weight, ends, axis=1)
+        )
+        of_proprio, of_action = of_proprio / std_p, of_action / std_a
+        bias = bias - (of_proprio @ mean_p).sum(1) - (of_action @ mean_a).sum(1)
+        of_carry = np.concatenate([of_latent, of_proprio], axis=2).reshape(hidden, -1)
+        return np.concatenate([of_carry, of_action.reshape(hidden, -1)], axis=1), bias
+
+    inlet, bias = of_si(_array(predictor.inlet.weight), _array(predictor.inlet.bias))
     blocks = []
     for block in cast(list[MlpBlock], list(predictor.blocks)):
         norm, first, _, second = cast(list[nn.Linear], list(block.body))
@@ -102,11 +110,24 @@ def _rearranged(model: Jepa) -> _Step:
         )
     norm, _, change = cast(list[nn.Linear], list(predictor.outlet))
     scale = np.concatenate([np.ones(latent), std_p])
+    heads = _array(change.weight).reshape(predictor.heads, len(scale), -1)
+    biases = _array(change.bias).reshape(predictor.heads, len(scale))
+    outlet, outlet_bias = heads.mean(0), biases.mean(0)
+    prior = apart = None
+    if predictor.prior is not None:
+        prior = of_si(_array(predictor.prior.inlet), _array(predictor.prior.bias))
+        learned = (heads - outlet)[:, :latent].reshape(-1, heads.shape[2])
+        apart = (
+            np.concatenate([learned, _array(predictor.prior.outlet)], axis=1),
+            (biases - outlet_bias)[:, :latent].reshape(-1),
+        )
     return _Step(
         (_centred(inlet), _centred(bias)),
         blocks,
         (_array(norm.weight), _array(norm.bias)),
-        (_array(change.weight) * scale[:, None], _array(change.bias) * scale),
+        (outlet * scale[:, None], outlet_bias * scale),
+        prior,
+        apart,
     )
 
 
@@ -173,8 +194,12 @@ class _Graph:
         return self.add("QuickGelu", [x], f"{x}.silu", domain=_CONTRIB, alpha=1.0)
 
 
-def _step(graph: _Graph, weights: _Step, carries: list[str], actions: str) -> str:
-    """One step: the carries of the context, oldest first, and their actions to the next carry."""
+def _step(graph: _Graph, weights: _Step, carries: list[str], actions: str) -> list[str]:
+    """One step: the carries of the context, oldest first, and their actions.
+
+    Returns:
+        the next carry and, with several heads, how much they disagree about its latent ``(B,)``.
+    """
     inputs = graph.add("Concat", [*carries, actions], "inputs", axis=1)
     x = graph.linear(inputs, "inlet", *weights.inlet)
     hidden = len(weights.inlet[1])
@@ -190,8 +215,17 @@ def _step(graph: _Graph, weights: _Step, carries: list[str], actions: str) -> st
         graph.floats("norm.bias", weights.norm[1]),
     )
     normed = graph.add("LayerNormalization", [x, gain, bias], "normed", epsilon=_EPSILON)
-    change = graph.linear(graph.silu(normed), "outlet", *weights.outlet)
-    return graph.add("Add", [carries[-1], change], "next")
+    last = graph.silu(normed)
+    change = graph.linear(last, "outlet", *weights.outlet)
+    results = [graph.add("Add", [carries[-1], change], "next")]
+    if weights.prior is not None and weights.apart is not None:
+        prior = graph.silu(graph.linear(inputs, "prior", *weights.prior))
+        both = graph.add("Concat", [last, prior], "learned_and_prior", axis=1)
+        apart = graph.linear(both, "apart", *weights.apart)
+        axes = graph.constant("of_row", np.array([1]))
+        squares = graph.add("Mul", [apart, apart], "squares")
+        results.append(graph.add("ReduceMean", [squares, axes], "disagrees", keepdims=0))
+    return results
 
 
 def rollout_graph(model: Jepa, variant: str | None = None) -> onnx.ModelProto:
@@ -199,7 +233,7 @@ def rollout_graph(model: Jepa, variant: str | None = None) -> onnx.ModelProto:
 
     Inputs ``latents (C, N, D)``, ``proprio (C, P)``, ``past_actions (C-1, A)`` and ``actions
     (B, H, A)``, all float32 in SI; outputs ``next_latents (B, H, N, D)``, ``next_proprio
-    (B, H, P)``.
+    (B, H, P)`` and, with several heads, ``disagreement (B, H)``, see `Jepa.disagreement`.
 
     Args:
         model: its predictor.
@@ -218,15 +252,16 @@ def rollout_graph(model: Jepa, variant: str | None = None) -> onnx.ModelProto:
 
     body = _Graph(precision)
     carries = [f"carry.{c}" for c in range(context)]
-    new = _step(body, weights, carries, "action")
+    new, *apart = _step(body, weights, carries, "action")
     moved = [body.add("Identity", [name], f"moved.{name}") for name in [*carries[1:], new]]
     kept = body.add("Identity", [new], "kept")
     loop = helper.make_graph(
         body.nodes,
         "step",
         [*(info(name, "B", size) for name in carries), info("action", "B", context * action)],
-        [info(name, "B", size) for name in (*moved, kept)],
+        [*(info(name, "B", size) for name in (*moved, kept)), *(info(n, "B") for n in apart)],
     )
+    disagreement = ["disagreement"] if apart else []
 
     graph = _Graph({})
     flat = graph.constant("flat", np.array([context, tokens * width]))
@@ -256,10 +291,11 @@ def rollout_graph(model: Jepa, variant: str | None = None) -> onnx.ModelProto:
         [*first, window],
         *(f"last.{c}" for c in range(context)),
         "future",
+        *disagreement,
         body=loop,
         num_scan_inputs=1,
         scan_input_axes=[1],
-        scan_output_axes=[1],
+        scan_output_axes=[1] * (1 + len(disagreement)),
     )
     sizes = graph.constant("sizes", np.array([tokens * width, proprio]))
     graph.add("Split", ["future", sizes], "flat_future", "next_proprio", axis=2)
@@ -278,6 +314,7 @@ def rollout_graph(model: Jepa, variant: str | None = None) -> onnx.ModelProto:
             [
                 info("next_latents", "B", "H", tokens, width),
                 info("next_proprio", "B", "H", proprio),
+                *(info(name, "B", "H") for name in disagreement),
             ],
             list((graph.constants | body.constants).values()),
         ),

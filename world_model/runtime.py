@@ -37,10 +37,15 @@ class ProviderError(RuntimeError):
 
 
 class Rollouts(NamedTuple):
-    """B imagined futures: ``latents (B, H, N, D)`` and ``proprio (B, H, P)`` in SI."""
+    """B imagined futures: ``latents (B, H, N, D)`` and ``proprio (B, H, P)`` in SI.
+
+    ``disagreement (B, H)`` is the variance of what the heads of the model predict, mean over the
+    latent; None for a model with a single one.
+    """
 
     latents: Array
     proprio: Array
+    disagreement: Array | None = None
 
 
 class State(Protocol):
@@ -127,13 +132,17 @@ class OnnxWorldModel:
         Returns:
             Next latent ``(B, N, D)`` and next proprio ``(B, P)``, SI.
         """
+        next_latent, next_proprio = self._step(latents, proprio, actions)[:2]
+        return next_latent, next_proprio
+
+    def _step(self, latents: Array, proprio: Array, actions: Array) -> list[Array]:
+        """`predict`, and with several heads their disagreement ``(B,)``."""
         feed = {
             "latents": np.ascontiguousarray(latents),
             "proprio": np.ascontiguousarray(proprio),
             "actions": np.ascontiguousarray(actions),
         }
-        next_latent, next_proprio = self._predictor.run(["next_latent", "next_proprio"], feed)
-        return next_latent, next_proprio
+        return self._predictor.run(None, feed)
 
     @property
     def has_critic(self) -> bool:
@@ -172,7 +181,7 @@ class OnnxWorldModel:
             "past_actions": np.ascontiguousarray(state.actions, np.float32),
             "actions": np.ascontiguousarray(actions, np.float32),
         }
-        return Rollouts(*self._rollout.run(["next_latents", "next_proprio"], feed))
+        return Rollouts(*self._rollout.run(None, feed))
 
     def rollout_stepwise(self, state: State, actions: Array) -> Rollouts:
         """What `rollout` does, with a call for each step; for bundles without the fused graph."""
@@ -185,12 +194,18 @@ class OnnxWorldModel:
         proprio[:, :context] = state.proprio
         past = np.broadcast_to(state.actions, (batch, *state.actions.shape))
         applied = np.concatenate([past, actions], axis=1, dtype=np.float32)
+        disagreement: list[Array] = []
         for step in range(horizon):
             window = slice(step, step + context)
-            latents[:, step + context], proprio[:, step + context] = self.predict(
+            latents[:, step + context], proprio[:, step + context], *apart = self._step(
                 latents[:, window], proprio[:, window], applied[:, window]
             )
-        return Rollouts(latents[:, context:], proprio[:, context:])
+            disagreement += apart
+        return Rollouts(
+            latents[:, context:],
+            proprio[:, context:],
+            np.stack(disagreement, 1) if disagreement else None,
+        )
 
 
 def load_world_model(
@@ -305,11 +320,11 @@ def _warm_up(model: OnnxWorldModel, path: Path) -> None:
         actions = np.zeros((2, 2, len(spec.action_names)), np.float32)
         expected = (2, 2, *spec.latent_shape), (2, 2, len(spec.proprio_names))
         for name, imagine in (("predictor", model.rollout_stepwise), ("rollout", model.rollout)):
-            rollouts = imagine(state, actions)
-            if not all(np.isfinite(part).all() for part in rollouts):
+            parts = [part for part in imagine(state, actions) if part is not None]
+            if not all(np.isfinite(part).all() for part in parts):
                 raise ValueError(f"{name} gives numbers that are not finite")
-            shapes = tuple(part.shape for part in rollouts)
-            if shapes != expected:
+            shapes = tuple(part.shape for part in parts)
+            if shapes not in (expected, (*expected, (2, 2))):
                 raise ValueError(f"{name} gives {shapes}, manifest says {expected}")
     except Exception as error:
         reason = str(error).splitlines()[0]
