@@ -18,23 +18,38 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Train:
-    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it.
-
-    On several GPUs: torchrun --nproc-per-node N -m foresee train --data ... --out ...
-    """
+class _Learn:
+    """What every training command takes and says."""
 
     data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
     """Data set folder; give --data again for each of several to mix, see --data-weights."""
     out: Path
     """Folder for checkpoints, metrics and TensorBoard curves."""
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     resume: bool = False
     """Go on from the checkpoint in --out; give the other options as the run began with them."""
     skip_bad: bool = False
     """Leave out episodes that `foresee data check` calls damaged, and say how many."""
     json: Path | None = None
     """Write the summary here."""
+
+    def say(self, summary: dict[str, Any]) -> None:
+        """Print what came of it."""
+        print(
+            f"step {summary['step']} of {summary['steps']} in {summary['wall_s']:.0f} s, "
+            f"{summary['data_wait_share']:.1%} of it waiting for data: {summary['out']}"
+        )
+        for line in summary["warnings"]:
+            print(f"WARNING {line}")
+
+
+@dataclass
+class Train(_Learn):
+    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it.
+
+    On several GPUs: torchrun --nproc-per-node N -m foresee train --data ... --out ...
+    """
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
 
     def run(self) -> dict[str, Any]:
         """Train."""
@@ -43,15 +58,11 @@ class Train:
         result = train(
             _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
         )
-        return _summary(result)
-
-    def say(self, summary: dict[str, Any]) -> None:
-        """Print what came of it."""
-        _say(summary, self.config)
+        return _summary(result, self.config)
 
 
 @dataclass
-class Pretrain:
+class Pretrain(_Learn):
     """Learn to see from camera streams, without actions; foresee train --encoder-from goes on.
 
     A vision transformer predicts what is hidden of a clip (V-JEPA) or, with --frames 1, of a frame
@@ -59,19 +70,9 @@ class Pretrain:
     on from it.
     """
 
-    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
-    """Data set folder; give --data again for each of several to mix, see --data-weights."""
-    out: Path
-    """Folder for checkpoints, metrics and TensorBoard curves."""
     config: Annotated[PretrainConfig, tyro.conf.arg(name="")] = field(
         default_factory=PretrainConfig
     )
-    resume: bool = False
-    """Go on from the checkpoint in --out; give the other options as the run began with them."""
-    skip_bad: bool = False
-    """Leave out episodes that `foresee data check` calls damaged, and say how many."""
-    json: Path | None = None
-    """Write the summary here."""
 
     def run(self) -> dict[str, Any]:
         """Pretrain."""
@@ -80,11 +81,7 @@ class Pretrain:
         result = pretrain(
             _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
         )
-        return _summary(result)
-
-    def say(self, summary: dict[str, Any]) -> None:
-        """Print what came of it."""
-        _say(summary, self.config)
+        return _summary(result, self.config)
 
 
 def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -94,19 +91,10 @@ def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
     return data
 
 
-def _summary(result: TrainResult) -> dict[str, Any]:
-    """For `--json` and `_say`; of several processes the first alone has one."""
+def _summary(result: TrainResult, config: RunConfig) -> dict[str, Any]:
+    """For ``--json`` and ``say``; of several processes the first alone has one."""
     from world_model.ranks import is_first
 
     if not is_first():
         raise SystemExit(0 if result.finished else 130)
-    return dataclasses.asdict(result) | {"out": str(result.out)}
-
-
-def _say(summary: dict[str, Any], config: RunConfig) -> None:
-    print(
-        f"step {summary['step']} of {config.steps} in {summary['wall_s']:.0f} s, "
-        f"{summary['data_wait_share']:.1%} of it waiting for data: {summary['out']}"
-    )
-    for line in summary["warnings"]:
-        print(f"WARNING {line}")
+    return dataclasses.asdict(result) | {"out": str(result.out), "steps": config.steps}
