@@ -22,7 +22,7 @@ class _Noisy:
         if not self._cheap or id(actions) not in self._known:
             if not self._cheap:
                 self._model.rollout(state, actions)
-            latents, proprio = self._model.rollout(state, actions)
+            latents, proprio = self._model.rollout(state, actions)[:2]
             noise = np.random.default_rng(0).normal(scale=self._noise, size=latents.shape)
             self._known[id(actions)] = Rollouts(latents + noise.astype(np.float32), proprio)
         return self._known[id(actions)]
