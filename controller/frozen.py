@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _Shown:
-    """Of a camera: its picture, when it was first seen, where the robot was and how far it got."""
+    """Of a camera: its picture, when it was first seen, and where the robot was then."""
 
     picture: NDArray[np.uint8]
     first_ns: int
     place: NDArray[np.floating]
-    moved_m: float = 0.0
 
 
 class FrozenCamera:
@@ -55,7 +54,8 @@ class FrozenCamera:
             if shown is None or not np.array_equal(shown.picture, picture):
                 self._shown[camera] = _Shown(picture, stamp_ns, place)
                 continue
-            shown.moved_m = max(shown.moved_m, float(np.linalg.norm(place - shown.place)))
-            if self._moved_m and shown.moved_m > self._moved_m:
+            # Where it is now: a reading that was wrong once must not count for ever.
+            moved_m = float(np.linalg.norm(place - shown.place))
+            if self._moved_m and np.isfinite(moved_m) and moved_m > self._moved_m:
                 oldest_ns = min(oldest_ns, shown.first_ns)
         return oldest_ns

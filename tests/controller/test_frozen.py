@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from controller.frozen import FrozenCamera
@@ -16,7 +17,6 @@ def test_a_picture_that_stays_while_the_robot_moves_is_as_old_as_when_it_was_fir
     camera = FrozenCamera(0.03)
     found = [camera.news_ns(t, {"scene": STILL.copy()}, place(0.01 * t)) for t in range(6)]
     assert found == [0, 1, 2, 3, 0, 0]
-    assert camera.news_ns(6, {"scene": STILL}, place(0.0)) == 0  # on its way back it still is
     changed = STILL.copy()
     changed[3, 4, 1] = 1
     assert camera.news_ns(7, {"scene": changed}, place(0.0)) == 7
@@ -38,3 +38,19 @@ def test_one_frozen_camera_of_two_is_enough() -> None:
 def test_zero_turns_it_off() -> None:
     camera = FrozenCamera(0.0)
     assert [camera.news_ns(t, {"scene": STILL}, place(t)) for t in range(4)] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("wrong_m", [np.nan, np.inf, 5.0])
+def test_a_wrong_reading_does_not_count_for_ever(wrong_m: float) -> None:
+    camera = FrozenCamera(0.03)
+    assert camera.news_ns(0, {"scene": STILL}, place(0.0)) == 0
+    camera.news_ns(1, {"scene": STILL}, place(wrong_m))
+    assert camera.news_ns(2, {"scene": STILL}, place(0.0)) == 2
+    if not np.isfinite(wrong_m):
+        assert FrozenCamera(0.03).news_ns(3, {"scene": STILL}, place(wrong_m)) == 3
+
+
+def test_a_place_that_begins_wrong_is_no_place() -> None:
+    camera = FrozenCamera(0.03)
+    for t in range(4):
+        assert camera.news_ns(t, {"scene": STILL}, place(np.nan if t == 0 else 0.0)) == t
