@@ -1,9 +1,9 @@
 """Episodic memory on disk: what was seen and done, kept across runs, found again by latent.
 
-Moments are appended to segment files as records of one size, each with a checksum. A record is
-written by one call of the operating system: a process that is killed loses none that was written,
-and what a power cut leaves half written is left out when the memory is opened. When two segments
-are full the older one goes, so that the size on disk is bounded.
+Moments are appended to segment files as records of one size, each with a checksum. A process that
+is killed loses none whose writing had returned; what it was writing may be half there, as after a
+power cut, and is left out when the memory is opened. When two segments are full the older one
+goes, so that the size on disk is bounded.
 """
 
 from __future__ import annotations
@@ -247,7 +247,11 @@ class EpisodicMemory:
         return sorted(self._folder.glob(f"*{_SUFFIX}"))
 
     def _read(self) -> NDArray[np.void]:
-        """All sound records of the newest two segments; the newer one is gone on with."""
+        """All sound records of the newest two segments; the newer one is gone on with.
+
+        What a killed process had not finished writing, a record or a head, is no damage: nobody
+        was told that it is kept.
+        """
         parts = [np.zeros(0, self._kind)]
         segments = self._segments()
         for path in segments[:-2]:
@@ -255,13 +259,12 @@ class EpisodicMemory:
         for path in segments[-2:]:
             content = path.read_bytes()
             if content[:_HEADER_BYTES] != self._header:
-                self.damaged += 1
+                self.damaged += not self._header.startswith(content)
                 path.unlink()
                 continue
             self._number, size = int(path.stem), self._kind.itemsize
             whole = (len(content) - _HEADER_BYTES) // size
             if len(content) != _HEADER_BYTES + whole * size:
-                self.damaged += 1
                 os.truncate(path, _HEADER_BYTES + whole * size)
             self._in_file = whole
             records = np.frombuffer(content, self._kind, whole, _HEADER_BYTES)

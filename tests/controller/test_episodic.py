@@ -112,7 +112,7 @@ def test_damage_is_left_out_and_counted(tmp_path, model):
     content[4096 + 2 * size + 20] ^= 1  # a bit of the third record
     path.write_bytes(content[:-3])  # and the last one was cut off
     memory = opened(tmp_path, model)
-    assert memory.damaged == 2
+    assert memory.damaged == 1  # the last was never promised
     assert places(memory) == [0, 1, 3]
     memory.add(moment(9))
     memory.close()
@@ -123,6 +123,20 @@ def test_damage_is_left_out_and_counted(tmp_path, model):
     memory = opened(tmp_path, model)
     assert (memory.damaged, len(memory)) == (1, 0)
     memory.add(moment(1))
+
+
+def test_a_segment_killed_at_its_birth_is_no_damage(tmp_path, model):
+    memory = opened(tmp_path, model, capacity=4)
+    for number in range(3):
+        memory.add(moment(number))
+    memory.close()
+    newest = sorted(tmp_path.glob("*/*.moments"))[-1]
+    os.truncate(newest, 1000)  # killed while its head was being written
+    memory = opened(tmp_path, model, capacity=4)
+    assert (memory.damaged, places(memory)) == (0, [0, 1])
+    memory.add(moment(7))
+    memory.close()
+    assert places(opened(tmp_path, model, capacity=4)) == [0, 1, 7]
 
 
 def test_models_do_not_share_a_memory_and_processes_neither(tmp_path, model, make_model):
