@@ -8,8 +8,10 @@ when the context is shut down.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import os
+import resource
 import signal
 import sys
 import threading
@@ -103,7 +105,9 @@ def use_realtime_priority(priority: int, children: bool = True) -> bool:
     """Put every thread of this process, and those it starts later, under SCHED_FIFO.
 
     All of them and not only the one in a hurry: whichever holds the interpreter lock holds that one
-    up. Needs root, ``CAP_SYS_NICE`` or an ``rtprio`` limit, as ros2_control does.
+    up. Needs root, ``CAP_SYS_NICE`` or an ``rtprio`` limit, as ros2_control does. Where it is
+    granted, and ``memlock`` is unlimited, the process keeps its pages in memory too: one that has
+    to be read from the disk again waits for whoever is slower at it.
 
     Args:
         priority: 1 to 99; 0 leaves everything as it is.
@@ -121,7 +125,21 @@ def use_realtime_priority(priority: int, children: bool = True) -> bool:
             os.sched_setscheduler(int(thread_id), policy, os.sched_param(priority))
     except OSError:
         return False
+    _lock_memory()
     return True
+
+
+def _lock_memory() -> None:
+    """Lock the pages that are used, now and later, where the memlock limit sets no bound.
+
+    A bound that is met later would make the process fail. Pages that were only reserved, as most of
+    a shared memory segment, are not taken for being locked.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if limit != resource.RLIM_INFINITY and os.geteuid() != 0:
+        return
+    current, future, on_fault = 1, 2, 4  # MCL_*, bits/mman-linux.h
+    ctypes.CDLL(None).mlockall(current | future | on_fault)
 
 
 def _report(line: str) -> None:

@@ -31,7 +31,7 @@ from benchmarks.faults.catalog import CLASSES, PAIRS
 from benchmarks.faults.plants import PLANTS, suits
 from benchmarks.faults.report import table
 from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import Trial, run_trial
+from benchmarks.faults.trial import NotHeardError, Trial, run_trial
 from foresee.summary import write_json
 from ros_nodes.graph import GraphError
 
@@ -93,7 +93,12 @@ def run(job: Campaign) -> dict[str, Any]:
                 with Rig(plant, run_dir, seed=len(done)) as rig:
                     for name, seed in batch:
                         bar.set_postfix_str(name)
-                        trial = run_trial(rig, CLASSES.get(name), seed, out)
+                        try:
+                            trial = run_trial(rig, CLASSES.get(name), seed, out)
+                        except NotHeardError as error:
+                            bar.write(f"{name}, seed {seed}, is tried again: {error}")
+                            results["not_heard"] = results.get("not_heard", 0) + 1
+                            continue
                         _say(bar, trial)
                         results["trials"].append(_row(job.plant, trial))
                         write_json(job.json, results)
@@ -101,6 +106,8 @@ def run(job: Campaign) -> dict[str, Any]:
                         finished += 1
                         bar.update()
                 shutil.rmtree(run_dir, ignore_errors=True)
+                if not finished:
+                    raise GraphError("no trial could be heard")
             except GraphError as error:
                 bar.write(f"graph given up: {error} ({run_dir})")
                 failures = 0 if finished else failures + 1

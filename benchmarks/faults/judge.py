@@ -6,7 +6,7 @@ the nodes think: limits and stop times are given, commands are what the robot wa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,8 @@ class Heard:
         stop_asked_s: ``(X,)`` when an e-stop was latched.
         rest: from when until when the robot had to be told to brake and then to rest, because what
             it moves by had failed.
+        paused_s: ``(U,)`` how long that process itself did not run, each time it did not: what
+            arrived meanwhile has the time of the end.
     """
 
     command_s: Array
@@ -76,6 +78,7 @@ class Heard:
     armed: NDArray[np.bool_]
     stop_asked_s: Array
     rest: tuple[tuple[float, float], ...] = ()
+    paused_s: Array = field(default_factory=lambda: np.zeros(0))
 
 
 @dataclass(frozen=True)

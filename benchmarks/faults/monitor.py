@@ -2,8 +2,9 @@
 
 It knows topics and nothing of the nodes. The first line on stdin says what to listen to; each line
 after it is a request, answered by one line on stdout: ``save`` names a file, into which everything
-since the last one is written (``numpy.savez``); ``speed`` asks how fast the robot is told to move;
-``last`` when each node was last heard of (monotonic s), and whether it is armed.
+since the last one is written (``numpy.savez``), and when this process itself did not run; ``speed``
+asks how fast the robot is told to move; ``last`` when each node was last heard of (monotonic s),
+and whether it is armed.
 
     {"command": ["geometry_msgs/msg/TwistStamped", "servo_node/delta_twist_cmds"],
      "plan": "plan", "position": ["geometry_msgs/msg/PoseStamped", "robot/tool_pose"], "names": []}
@@ -12,9 +13,7 @@ since the last one is written (``numpy.savez``); ``speed`` asks how fast the rob
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -29,12 +28,15 @@ from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from benchmarks.faults.wire import serve
+from ros_nodes.process import use_realtime_priority
 
 Message = Any  # of any type
 Info = dict[str, Any]  # what rclpy says of a message
 _DEPTH = 1000
 _RECENT_S = 0.1
 _PRIORITY = 60  # above the nodes'
+_BEAT_S = 0.005
+_PAUSE_S = 0.05  # between two beats: what arrived meanwhile has no time
 # So much is in the next file too: a rule is about what came before as well.
 _KEPT_S = 1.0
 _TOGETHER = {
@@ -43,6 +45,7 @@ _TOGETHER = {
     "stop_plan_s": ("stop_plan_s",),
     "estop_s": ("estop_s",),
     "position_s": ("position", "position_s"),
+    "pause_s": ("pause_s", "paused_s"),
 }
 
 
@@ -61,6 +64,8 @@ class Monitor(Node):
             "stop_plan_s",
             "position_s",
             "estop_s",
+            "pause_s",
+            "paused_s",
         )
         self._rows: dict[str, list[Any]] = {name: [] for name in (*names, "position")}
         reliable = QoSProfile(depth=_DEPTH)
@@ -74,6 +79,7 @@ class Monitor(Node):
         self._last: dict[str, dict[str, Any]] = {}
         for name, topic in begin["alive"].items():
             self.create_subscription(DiagnosticArray, topic, self._on_alive(name), reliable)
+        threading.Thread(target=self._beat, name="beat", daemon=True).start()
 
     def save(self, path: str) -> int:
         """Write what was heard since the last call, and a little before; how many commands."""
@@ -99,6 +105,18 @@ class Monitor(Node):
     def last(self) -> dict[str, dict[str, Any]]:
         """When each node was last heard of, and whether it said that it is armed."""
         return dict(self._last)
+
+    def _beat(self) -> None:
+        """Keep when this process did not run, and for how long."""
+        last_s = time.monotonic()
+        while True:
+            time.sleep(_BEAT_S)
+            now_s = time.monotonic()
+            if now_s - last_s > _PAUSE_S:
+                with self._lock:
+                    self._rows["pause_s"].append(now_s)
+                    self._rows["paused_s"].append(now_s - last_s)
+            last_s = now_s
 
     def _on_alive(self, name: str) -> Callable[[DiagnosticArray, Info], None]:
         def take(message: DiagnosticArray, info: Info) -> None:
@@ -166,8 +184,7 @@ def _reply(monitor: Monitor, request: dict[str, Any]) -> object:
 
 def main() -> None:
     """Serve stdin until it ends."""
-    with contextlib.suppress(OSError):  # where the system allows it: its times are to be arrivals
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    use_realtime_priority(_PRIORITY)  # where the system allows it: its times are to be arrivals
     serve(Monitor, _reply)
 
 

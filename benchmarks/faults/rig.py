@@ -320,6 +320,7 @@ class Rig:
             armed=np.array(told.armed, bool),
             stop_asked_s=values["estop_s"],
             rest=rest,
+            paused_s=values["paused_s"],
         )
 
     def speed(self) -> float:

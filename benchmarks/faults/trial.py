@@ -27,6 +27,10 @@ _RESTART_S = 5.0
 _BRAKING_S = 0.1
 
 
+class NotHeardError(Exception):
+    """The monitor itself did not run for a moment: what it heard is no evidence either way."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """What came of one.
@@ -68,6 +72,7 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
 
     Raises:
         GraphError: the graph cannot be got to work: the campaign starts a new one.
+        NotHeardError: it has to be run again to be judged.
     """
     rng = np.random.default_rng(seed)
     faults = draw_pair(rng) if fault is None else (fault,)
@@ -106,6 +111,9 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
         if rig.says_armed():
             problems.append(f"armed after {killed[0]} was killed")
     heard = rig.heard(heard_file, rest)
+    if len(heard.paused_s):
+        heard_file.unlink()
+        raise NotHeardError(f"the monitor did not run for {heard.paused_s.max():.2f} s")
     violations = judge(heard, rig.plant.rules)
     braking_s = None
     if moving and killed in (["agent_node"], ["command_node"]):

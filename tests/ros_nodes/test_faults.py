@@ -2,22 +2,42 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.faults.__main__ import Campaign, run
 from benchmarks.faults.catalog import CLASSES, draw_pair
+from benchmarks.faults.judge import Heard
+from benchmarks.faults.rig import Helper, Rig
+from ros_nodes.transport import free_domain_id, transport_environment
 
 # One of each place a fault is put, where a loaded machine changes nothing about what must follow.
 SHORT = ("camera gap", "plans not finite", "model output not finite", "command node killed")
 
 
-def test_nothing_that_went_wrong_reached_the_actuator(tmp_path: Path) -> None:
+def test_nothing_that_went_wrong_reached_the_actuator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asleep = iter([True])
+
+    def heard(rig: Rig, path: Path, rest: tuple[tuple[float, float], ...] = ()) -> Heard:
+        found = ears(rig, path, rest)
+        return dataclasses.replace(found, paused_s=np.array([0.4] if next(asleep, False) else []))
+
+    ears = Rig.heard
+    monkeypatch.setattr(Rig, "heard", heard)
     file = tmp_path / "faults.json"
     job = Campaign(json=file, trials=1, classes=SHORT, out=tmp_path / "out")
-    trials = run(job)["trials"]
+    results = run(job)
+    assert results["not_heard"] == 1  # the recorder slept through that one: it is tried again
+    trials = results["trials"]
     assert {trial["fault"] for trial in trials} == set(SHORT)
     assert all(trial["violations"] == [] for trial in trials)
     assert sum(trial["moving"] for trial in trials) >= 3  # it had something to get wrong
@@ -34,8 +54,6 @@ def test_refuses_a_class_it_does_not_have(tmp_path: Path) -> None:
 
 
 def test_a_trial_is_its_seed() -> None:
-    import numpy as np
-
     for fault in CLASSES.values():
         drawn = [fault.trial(np.random.default_rng(7)) for _ in range(2)]
         assert drawn[0] == drawn[1]
@@ -43,3 +61,27 @@ def test_a_trial_is_its_seed() -> None:
     pairs = [draw_pair(np.random.default_rng(seed)) for seed in range(50)]
     assert all(one.name != two.name for one, two in pairs)
     assert len({one.name for one, _ in pairs}) > 15
+
+
+def test_a_recorder_that_did_not_run_says_so(tmp_path: Path) -> None:
+    domain = transport_environment(free_domain_id())
+    listen = {
+        "command": ("std_msgs/msg/Float64MultiArray", "commands"),
+        "plan": "plan",
+        "position": ("geometry_msgs/msg/PoseStamped", "robot/tool_pose"),
+        "names": (),
+        "alive": {},
+    }
+    monitor = Helper("benchmarks.faults.monitor", listen, {**os.environ, **domain})
+    try:
+        time.sleep(0.2)
+        monitor.ask({"save": str(tmp_path / "awake.npz")})
+        os.kill(monitor.pid, signal.SIGSTOP)
+        time.sleep(0.3)
+        os.kill(monitor.pid, signal.SIGCONT)
+        time.sleep(0.05)
+        monitor.ask({"save": str(tmp_path / "paused.npz")})
+    finally:
+        monitor.close()
+    with np.load(tmp_path / "paused.npz") as rows:
+        assert rows["paused_s"].max() >= 0.3

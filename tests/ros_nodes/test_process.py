@@ -130,3 +130,16 @@ def test_a_graph_that_never_gets_ready_says_which_node(tmp_path):
                 graph.wait_ready(1.0)
         finally:
             os.kill(graph.pids["command_node"], signal.SIGCONT)
+
+
+def test_a_realtime_process_keeps_its_pages() -> None:
+    code = """
+        import os
+        from pathlib import Path
+        from ros_nodes.process import use_realtime_priority
+        granted = use_realtime_priority(10)
+        status = dict(x.split(":", 1) for x in Path("/proc/self/status").read_text().splitlines())
+        locked, resident = (int(status[name].split()[0]) for name in ("VmLck", "VmRSS"))
+        assert not granted or os.geteuid() or resident / 2 < locked, status
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
