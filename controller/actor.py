@@ -29,6 +29,10 @@ from controller.types import (
 
 Array = NDArray[np.float32]
 
+# An iteration is not begun unless so many times the longest one so far fits in: on a machine with
+# other work every one may be interrupted.
+_RESERVE = 1.25
+
 
 @dataclass(frozen=True)
 class _Best:
@@ -107,8 +111,8 @@ class Actor:
             state: where the robot was when the newest frame was captured.
             goal: where to go.
             warm_start: the last plan that was usable, at whatever time it was made.
-            deadline_ns: of `time.monotonic_ns`: no iteration is started that would not end by
-                then, judging by those before. The first one is done if there is any time at all.
+            deadline_ns: of `time.monotonic_ns`: no iteration is started that would not end well
+                before, judging by those before. The first one is done if there is any time at all.
                 ``None`` for no deadline.
             rng: the only source of chance.
             committed: ``(M, A)`` SI, actions of the M steps after the frame that no plan can change
@@ -212,7 +216,7 @@ class Actor:
         now_ns = time.monotonic_ns()
 
         def in_time() -> bool:
-            return deadline_ns is None or now_ns + longest_ns < deadline_ns
+            return deadline_ns is None or now_ns + _RESERVE * longest_ns < deadline_ns
 
         iteration = 0
         while iteration < asked.iterations and in_time():

@@ -169,9 +169,10 @@ def test_a_slow_model_gets_fewer_samples_and_all_iterations(model, clock):
         warm_start = plans[-1] if plans else None
         plans.append(search(actor, model, warm_start=warm_start, deadline_ns=deadline_ns))
         assert clock.now_ns <= deadline_ns
-    # nothing known: 3 of 25.6 ms fit. Then 0.9 * 80 ms / 0.2 ms = 360 candidates in 6 iterations
-    # of 12 ms each; the 8 ms left would not do for one more, so the mean is not tried
-    assert [plan.effort[:3] for plan in plans] == [(128, 3, False)] + 2 * [(60, 6, False)]
+    # nothing known: after 2 of 25.6 ms a third has too little room. Then 0.9 * 80 ms / 0.2 ms =
+    # 360 candidates in 6 iterations of 12 ms each; the 8 ms left would not do for one more, so the
+    # mean is not tried
+    assert [plan.effort[:3] for plan in plans] == [(128, 2, False)] + 2 * [(59, 6, False)]
     assert plans[-1].status is PlanStatus.OK
     assert plans[-1].effort.horizon == 6
     assert plans[-1].sample_s == pytest.approx(2e-4)
