@@ -241,8 +241,11 @@ class GraphClient:
                 deadline_s - time.monotonic(),
             )
         if not taken_up:
-            status = self._reports[-1].status if self._reports else "no plan status at all"
-            raise GraphError(f"agent_node: goal not taken up in {timeout_s:.0f} s (last: {status})")
+            last = "no plan status at all"
+            if report := self.plan_status:
+                ago_s = time.monotonic() - report.received_s
+                last = f"last: {report.status}, {ago_s:.1f} s ago"
+            raise GraphError(f"agent_node: goal not taken up in {timeout_s:.0f} s ({last})")
         return stamp_ns
 
     def plan_reports(self, goal_stamp_ns: int | None = None) -> list[PlanReport]:

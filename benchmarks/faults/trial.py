@@ -84,13 +84,17 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     time.sleep(rng.uniform(0.0, 0.1))  # any phase of planning and ticking
     problems: list[str] = []
     killed = [p["victim"] for f, p in zip(faults, drawn, strict=True) if f.kills]
+    killed_node = killed in (["agent_node"], ["command_node"])
     old_pid = rig.pid(killed[0]) if killed else 0
     with ExitStack() as stack:
         began_s = time.monotonic()
         began = []
         for one, parameters in zip(faults, drawn, strict=True):
             began.append(stack.enter_context(_INJECTORS[one.place](rig, one, parameters)))
-        time.sleep(max(parameters["hold_s"] for parameters in drawn))
+        until_s = time.monotonic() + max(parameters["hold_s"] for parameters in drawn)
+        # It may be back long before the other fault of a pair is over.
+        back_s = _wait_until_back(rig, killed[0], old_pid, until_s) if killed_node else None
+        time.sleep(max(0.0, until_s - time.monotonic()))
         ends_s = time.monotonic()
     rest = tuple(
         (began_s + one.stops_s, ends_s)
@@ -101,12 +105,16 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     restart_s = None
     if killed == ["camera"]:
         rig.restart_camera()  # by whoever starts it, which is none of our nodes
-    elif killed:
-        restart_s = _wait_until_back(rig, killed[0], old_pid, began_s)
+    elif killed_node:
+        patience_s = began_s + PATIENCE_S
+        back_s = back_s or _wait_until_back(rig, killed[0], old_pid, patience_s)
+        if back_s is None:
+            raise GraphError(f"{killed[0]} did not come back within {PATIENCE_S:.0f} s")
+        restart_s = back_s - began_s
         if restart_s > _RESTART_S:
             problems.append(f"{killed[0]} was back after {restart_s:.1f} s")
     time.sleep(_SETTLE_S)
-    if killed in (["agent_node"], ["command_node"]):
+    if killed_node:
         rig.disarmed(began_s + _BRAKING_S)
         if rig.says_armed():
             problems.append(f"armed after {killed[0]} was killed")
@@ -116,7 +124,7 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
         raise NotHeardError(f"the monitor did not run for {heard.paused_s.max():.2f} s")
     violations = judge(heard, rig.plant.rules)
     braking_s = None
-    if moving and killed in (["agent_node"], ["command_node"]):
+    if moving and killed_node:
         until_s = min(began_s + 1.0, heard.command_s[-1] if len(heard.command_s) else began_s)
         braking_s = braking_delay_s(heard, began_s, until_s)
         if not braking_s <= _BRAKING_S:
@@ -152,14 +160,13 @@ def get_moving(rig: Rig) -> bool:
     return False
 
 
-def _wait_until_back(rig: Rig, name: str, old_pid: int, since_s: float) -> float:
-    """Seconds until a killed node works again."""
-    deadline_s = since_s + PATIENCE_S
-    while time.monotonic() < deadline_s:
+def _wait_until_back(rig: Rig, name: str, old_pid: int, until_s: float) -> float | None:
+    """When a killed node works again, monotonic s; None when it does not by then."""
+    while (now_s := time.monotonic()) < until_s:
         if rig.is_back(name, old_pid):
-            return time.monotonic() - since_s
+            return now_s
         time.sleep(_LOOK_S)
-    raise GraphError(f"{name} did not come back within {PATIENCE_S:.0f} s")
+    return None
 
 
 @contextmanager
