@@ -179,3 +179,18 @@ def test_says_when_braking_began() -> None:
     assert braking_delay_s(heard, heard.command_s[begins + 5], end_s) == 0.0
     assert braking_delay_s(heard, fault_s, heard.command_s[begins + 3]) == np.inf
     assert braking_delay_s(heard, heard.command_s[-1] + 0.5, end_s) == 0.0
+
+
+def test_a_plan_may_be_heard_a_little_later_than_by_whom_it_is_for() -> None:
+    heard = drive()
+    begins = float(heard.command_s[0])
+    waited = dataclasses.replace(  # it rested for long, then a plan made it move
+        heard,
+        command_s=np.concatenate([begins - np.arange(60, 0, -1) * PERIOD_S, heard.command_s]),
+        stamp_s=np.concatenate([begins - np.arange(60, 0, -1) * PERIOD_S, heard.stamp_s]),
+        velocity=np.concatenate([np.zeros((60, 3)), heard.velocity]),
+    )
+    later = dataclasses.replace(waited, plan_s=np.arange(begins + 0.04, heard.plan_s[-1], 0.1))
+    assert judge(later, RULES) == []
+    too_late = dataclasses.replace(waited, plan_s=np.arange(begins + 0.1, heard.plan_s[-1], 0.1))
+    assert rules_broken(too_late) == {"command age"}

@@ -18,6 +18,7 @@ _TOLERANCE = 1e-3
 _SILENCE_S = 0.2  # between commands: the motion before is over
 _PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
+_LATER_S = 0.05  # a plan may be heard here so much later than by the one it is for
 _STOP_S = 0.1  # after an e-stop was heard here it is in force there
 
 
@@ -216,7 +217,7 @@ def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
     found = []
     for i in range(1, len(heard.command_s)):
         time_s = heard.command_s[i]
-        index = int(np.searchsorted(heard.plan_s, time_s, side="right")) - 1
+        index = int(np.searchsorted(heard.plan_s, time_s + _LATER_S, side="right")) - 1
         # Before the first plan that was heard there may have been one.
         since_s = heard.plan_s[index] if index >= 0 else heard.command_s[0]
         age_s = time_s - since_s

@@ -1,8 +1,8 @@
 """Stands between the robot and the nodes, and lets messages through as a fault would.
 
-A process of its own with rclpy and nothing of ours. It takes every message of a route as the bytes
-that came and sends them on, until it is told of a fault: one JSON object a line on stdin, answered
-by one line on stdout once it is in force. The first line has ``routes`` and ``seed``.
+A process of its own with rclpy and none of our nodes. It takes every message of a route as the
+bytes that came and sends them on, until it is told of a fault: one JSON object a line on stdin,
+answered by one line on stdout once it is in force. The first line has ``routes`` and ``seed``.
 
     {"routes": ["scene"], "fault": "drop", "share": 0.5}      {"routes": ["scene"]}
 
@@ -32,9 +32,11 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
 from benchmarks.faults.wire import serve
+from ros_nodes.process import use_realtime_priority
 
 Message = Any  # of any type
 DEPTH = 50
+_PRIORITY = 40  # below the nodes that command the robot
 _NS_PER_S = 1_000_000_000
 
 
@@ -259,4 +261,5 @@ def _reply(relay: Relay, request: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    use_realtime_priority(_PRIORITY)  # where the system allows it: a wire waits for no processor
     serve(_begin, _reply)
