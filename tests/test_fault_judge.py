@@ -194,3 +194,19 @@ def test_a_plan_may_be_heard_a_little_later_than_by_whom_it_is_for() -> None:
     assert judge(later, RULES) == []
     too_late = dataclasses.replace(waited, plan_s=np.arange(begins + 0.1, heard.plan_s[-1], 0.1))
     assert rules_broken(too_late) == {"command age"}
+
+
+def test_put_beyond_the_limits_in_motion_it_has_the_way_to_rest_and_no_more() -> None:
+    heard = drive()
+    put = 60  # a row of full speed along the first axis, 0.2 m/s: braking takes at most 0.015 m
+
+    def goes_on(way_m: float, back_m: float = 0.0) -> Heard:
+        place = heard.position.copy()
+        rows = np.arange(len(place) - put)
+        on = way_m * np.minimum(1.0, rows / 10) - back_m * np.sin(np.pi * np.clip(rows / 90, 0, 1))
+        place[put:] = np.stack([0.6 + on, 0 * on, 0 * on], axis=1)
+        return dataclasses.replace(heard, position=place)
+
+    assert judge(goes_on(0.015), RULES) == []
+    assert rules_broken(goes_on(0.03)) == {"position"}
+    assert rules_broken(goes_on(0.015, back_m=0.03)) == {"position"}  # in, and then out again

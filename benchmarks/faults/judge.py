@@ -162,21 +162,34 @@ def _positions(heard: Heard, rules: Rules) -> list[Violation]:
     """Beyond the limits by more than the margin.
 
     Where it was put there it may not go further out by that much, and what is left of the way
-    back in stays behind it.
+    back in stays behind it. Put there in motion, it has the way to rest besides.
     """
     if not heard.position.size:
         return []
     beyond = np.maximum(rules.low - heard.position, heard.position - rules.high).max(axis=1)
     put = np.abs(np.diff(heard.position, axis=0)).max(axis=1, initial=0.0) > _PUT
     found, margin = [], rules.position_margin
-    allowed = margin + max(0.0, float(beyond[0]))
+    allowed, rests_s = margin + max(0.0, float(beyond[0])), -np.inf
     for i, out in enumerate(beyond):
         if i and put[i - 1]:
-            allowed = margin + max(0.0, float(out))
+            put_s = heard.position_s[i]
+            rests_s = put_s + rules.braking_s
+            allowed = margin + max(0.0, float(out)) + _way_to_rest(heard, rules, put_s)
         if out > allowed:
             found.append(Violation("position", heard.position_s[i], f"{out:.4f} beyond"))
-        allowed = min(allowed, margin + max(0.0, float(out)))
+        if heard.position_s[i] >= rests_s:
+            allowed = min(allowed, margin + max(0.0, float(out)))
     return found
+
+
+def _way_to_rest(heard: Heard, rules: Rules, time_s: float) -> float:
+    """How far the robot goes on, at most, when it brakes from the speed it is told at a time."""
+    row = int(np.searchsorted(heard.command_s, time_s)) - 1
+    if row < 0:
+        return 0.0
+    speed = np.abs(heard.velocity[row])
+    seconds = speed / rules.acceleration + rules.acceleration / rules.jerk
+    return float((speed / 2 * seconds).max())
 
 
 def _stamps(heard: Heard) -> list[Violation]:
