@@ -130,6 +130,9 @@ class RunConfig:
     """One number for each --data: the share of the clips drawn from it (by default its frames)."""
     held_out: float = 0.1
     """Share of the episodes kept back for validation."""
+    train_frames: int = 0
+    """Train on the first so many frames of the others alone, in whole episodes; 0 takes all. What
+    is held out stays the same, so that runs on few frames and on many can be compared."""
     cache_gb: float = 0.0
     """Largest size of the decoded data on the disk in GB; 0 sets no bound. A larger data set is
     streamed: a few shards of episodes are decoded at a time, see docs/data-quality.md."""
@@ -162,10 +165,22 @@ class RunConfig:
             require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         for name in ("learning_rate", "gradient_clip"):
             require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
-        for name in ("warmup_steps", "weight_decay", "shift_px", "seed", "threads"):
+        for name in (
+            "warmup_steps",
+            "weight_decay",
+            "shift_px",
+            "seed",
+            "threads",
+            "train_frames",
+        ):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative", value)
         require(0 <= self.cache_gb < 1e9, "cache_gb must not be negative", self.cache_gb)
+        require(
+            not (self.cache_gb and self.train_frames),
+            "cache_gb must be 0 with train_frames, which does not choose from a stream",
+            self.cache_gb,
+        )
         require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
         require(self.batch >= 2, "batch must be at least 2 (batch statistics)", self.batch)
 
@@ -238,6 +253,8 @@ class CriticConfig:
     held_out: float = 0.1
     """Share of the episodes that only judges; with the world model's own share and seed, episodes
     that neither has seen."""
+    train_frames: int = 0
+    """Learn from the first so many frames of the others alone, in whole episodes; 0 takes all."""
     seed: int = 0
     """Seed of the weights and the pairs."""
     threads: int = 0
@@ -256,7 +273,7 @@ class CriticConfig:
         )
         require(0 <= self.negatives < 1, "negatives must lie in [0, 1)", self.negatives)
         require(0 < self.held_out < 1, "held_out must lie between 0 and 1", self.held_out)
-        for name in ("seed", "threads"):
+        for name in ("seed", "threads", "train_frames"):
             value = getattr(self, name)
             require(value >= 0, f"{name} must not be negative", value)
 

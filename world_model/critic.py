@@ -28,6 +28,7 @@ from world_model.bundle import CRITIC, BundleError, add_network
 from world_model.checkpoint import load_checkpoint, model_from_checkpoint
 from world_model.config import CriticConfig
 from world_model.data.cache import Cache, build_cache, split_episodes
+from world_model.data.clips import first_episodes
 from world_model.export import ExportError, write_onnx
 from world_model.latents import encode_frames
 from world_model.predictor import MlpBlock
@@ -125,6 +126,7 @@ def train_critic(
     if bundle is not None:
         _check_encoder(bundle, cache, latents)
     fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
+    fit = first_episodes(cache.episode_lengths, fit, config.train_frames)
     critic = fit_critic(latents, cache, fit, config, progress)
     report: dict[str, Any] = {
         "steps": config.steps,

@@ -351,9 +351,12 @@ def _schedule(config: RunConfig, step: int) -> float:
 def _describe(mixture: Mixture) -> dict[str, Any]:
     cache, spec = mixture.cache, mixture.cache.spec
     counts = {"train": len(mixture.fit), "held_out": len(mixture.held_out)}
+    lengths = cache.episode_lengths
+    if mixture.stream is None:  # of which some may have been left alone
+        lengths = lengths[[*mixture.fit, *mixture.held_out]]
     return {
         "dataset_hash": cache.dataset_hash,
-        "frames": int(sum(cache.episode_lengths)),
+        "frames": int(lengths.sum()),
         "episodes": counts | {"left_out": len(cache.left_out)},
         "env_id": spec.env_id,
         "robot_type": spec.robot_type,

@@ -38,7 +38,14 @@ def open_training_data(
     if config.cache_gb:
         bound = Bound(int(config.cache_gb * 1e9), config.clip_length, config.batch)
     return open_mixture(
-        dataset, config.data_weights, config.held_out, config.seed, progress, skip_bad, bound
+        dataset,
+        config.data_weights,
+        config.held_out,
+        config.seed,
+        progress,
+        skip_bad,
+        bound,
+        config.train_frames,
     )
 
 

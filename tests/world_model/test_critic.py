@@ -82,6 +82,17 @@ def test_errors_in_steps_rank_ways_as_well_and_stay_in_range(
     assert steps[0] < 0.5 * steps.mean()
 
 
+def test_a_critic_of_few_frames_is_another_one_judged_on_the_same_episodes(
+    dots: Path, trained: Path, made: CriticResult, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, train_frames=120, steps=20)
+    few = train_critic(trained, dots, tmp_path / "few", settings, progress=False)
+    settings = dataclasses.replace(SETTINGS, train_frames=10**6, steps=20)
+    all_of_them = train_critic(trained, dots, tmp_path / "all", settings, progress=False)
+    assert few.spearman != all_of_them.spearman
+    assert few.spearman_latent == all_of_them.spearman_latent == made.spearman_latent
+
+
 def test_the_same_seed_gives_the_same_critic(
     made: CriticResult, dots: Path, trained: Path, tmp_path: Path
 ) -> None:

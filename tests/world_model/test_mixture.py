@@ -61,6 +61,22 @@ def test_without_weights_each_set_counts_by_its_frames(dots: Path, other: Path) 
     assert open_mixture([dots, other], progress=False).weights == (0.75, 0.25)
 
 
+def test_few_frames_are_the_first_of_many_and_what_is_held_out_stays(
+    dots: Path, other: Path
+) -> None:
+    whole = open_mixture([dots, other], progress=False)
+    few, more = (
+        open_mixture([dots, other], progress=False, train_frames=n) for n in (145, 290)
+    )  # of 880 and 280, in episodes of 40: 110 and 35; 220 and 70
+    for mixture, counts in ((few, [3, 1]), (more, [6, 2])):
+        np.testing.assert_array_equal(mixture.held_out, whole.held_out)
+        assert [len(part) for part in mixture.parts] == counts
+        for part, of_all in zip(mixture.parts, whole.parts, strict=True):
+            np.testing.assert_array_equal(part, of_all[: len(part)])
+    many = open_mixture([dots, other], progress=False, train_frames=10**6)
+    np.testing.assert_array_equal(many.fit, whole.fit)
+
+
 def test_the_order_is_a_function_of_seed_and_step(dots: Path, other: Path) -> None:
     one, two = (open_mixture([dots, other], (1, 1), progress=False) for _ in range(2))
     np.testing.assert_array_equal(draws(one), draws(two))

@@ -139,3 +139,19 @@ def split_episodes(
     count = min(max(round(held_out * n_episodes), 1), n_episodes - 1)
     order = np.random.default_rng(seed).permutation(n_episodes)
     return np.sort(order[count:]), np.sort(order[:count])
+
+
+def first_episodes(
+    lengths: NDArray[np.int64], episodes: NDArray[np.int64], frames: float
+) -> NDArray[np.int64]:
+    """The first of some episodes that together have ``frames`` frames; all when there are fewer.
+
+    Args:
+        lengths: ``(N,)`` frames of each episode of the data set.
+        episodes: indices to choose from, in their order.
+        frames: at least so many, at least one episode; 0 for all.
+    """
+    if not frames:
+        return episodes
+    count = int(np.searchsorted(np.cumsum(lengths[episodes]), frames)) + 1
+    return episodes[:count]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world_model.data.cache import cache_of, open_for_cache
-from world_model.data.clips import Cache, split_episodes
+from world_model.data.clips import Cache, first_episodes, split_episodes
 from world_model.data.decode import arrays_of
 from world_model.data.frames import JoinedFrames
 from world_model.data.spec import DatasetError, DatasetSpec
@@ -83,6 +83,7 @@ def open_mixture(
     progress: bool = True,
     skip_bad: bool = False,
     bound: Bound | None = None,
+    train_frames: int = 0,
 ) -> Mixture:
     """Open data sets for training; of each the same share of episodes is held out.
 
@@ -95,6 +96,8 @@ def open_mixture(
         progress: see `build_cache`.
         skip_bad: see `build_cache`.
         bound: stream the data set if its cache would be larger.
+        train_frames: train on the first so many frames alone, in whole episodes, of each data set
+            in proportion; 0 for all. What is held out is the same for any number. Not of a stream.
 
     Raises:
         DatasetError: a data set cannot be read or does not fit the first one, or the weights are
@@ -115,10 +118,15 @@ def open_mixture(
         stream = Stream(datasets[0], bound, held_out, seed, progress)
         return Mixture(stream.cache, stream.fit, stream.held_out, (stream.fit,), (1.0,), stream)
     caches = [cache_of(dataset, progress) for dataset in datasets]
+    splits = [split_episodes(len(cache.episode_starts), held_out, seed) for cache in caches]
+    there = sum(
+        int(cache.episode_lengths[train].sum())
+        for cache, (train, _) in zip(caches, splits, strict=True)
+    )
     fit, kept, first = [], [], 0
-    for cache in caches:
-        train, held = split_episodes(len(cache.episode_starts), held_out, seed)
-        fit.append(train + first)
+    for cache, (train, held) in zip(caches, splits, strict=True):
+        wanted = train_frames * int(cache.episode_lengths[train].sum()) / there
+        fit.append(first_episodes(cache.episode_lengths, train, wanted) + first)
         kept.append(held + first)
         first += len(cache.episode_starts)
     shares = np.array(weights or [cache.frames for cache in caches], np.float64)
