@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -25,6 +25,9 @@ from foresee.report_command import Report
 from foresee.train_commands import Pretrain, Train
 from world_model.bundle import agent_settings
 from world_model.runtime import FULL_PRECISION, Provider
+
+if TYPE_CHECKING:
+    from sim.randomization import Randomization
 
 REACH = "foresee/Reach-v0"
 BUNDLES = Path(__file__).parent / "bundles"
@@ -48,6 +51,20 @@ def shipped_bundle(env: str) -> Path:
 
 def _task(task: Path | None, agent: Path | None, bundle: Path) -> TaskConfig:
     return TaskConfig(agent=agent_config(agent, bundle)) if task is None else load_task(task)
+
+
+def _randomization(path: Path | None) -> Randomization | None:
+    """What varies between episodes, by a YAML file; nothing without one.
+
+    Raises:
+        UsageError: it is not such a file.
+    """
+    from sim.randomization import Randomization
+
+    try:
+        return None if path is None else Randomization.from_yaml(path)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def agent_config(path: Path | None, bundle: Path) -> AgentConfig:
@@ -84,12 +101,7 @@ class Collect:
     def run(self) -> dict[str, Any]:
         """Record."""
         from foresee.collect import Recording, collect
-        from sim.randomization import Randomization
 
-        try:
-            varied = Randomization.from_yaml(self.randomization) if self.randomization else None
-        except ValueError as error:
-            raise UsageError(str(error)) from error
         if not self.cameras or len(set(self.cameras)) < len(self.cameras):
             raise UsageError("--cameras needs at least one camera, each once")
         recording = Recording(
@@ -97,7 +109,7 @@ class Collect:
             self.image_size,
             self.episode_frames,
             self.seed,
-            varied,
+            _randomization(self.randomization),
             self.cameras,
         )
         return collect(recording, self.frames, self.out, self.workers)
@@ -217,6 +229,10 @@ class Eval:
     """ONNX Runtime execution provider."""
     variant: str = FULL_PRECISION
     """Precision of the rollouts: fp32, or a faster one that the bundle has (int8)."""
+    randomization: Path | None = None
+    """YAML file of how the world's looks, friction and masses differ from the nominal ones (see
+    config/randomization.yaml), in start and goal image alike; `exact: true` in it makes each
+    difference as large as it may be. Starts and goals stay those of the seed."""
     json: Path | None = None
     """Write the summary here."""
 
@@ -235,6 +251,7 @@ class Eval:
             provider=self.provider,
             floors=self.floors,
             variant=self.variant,
+            randomization=_randomization(self.randomization),
         )
         return evaluate(job, self.workers)
 

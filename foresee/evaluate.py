@@ -23,6 +23,7 @@ from foresee.statistics import percentiles, wilson_interval
 from foresee.workers import map_in_processes
 from foresee.worlds import check_seed, world_for
 from sim.policies import has_straight_line
+from sim.randomization import Randomization
 from world_model.bundle import MANIFEST, open_bundle, sha256
 from world_model.runtime import FULL_PRECISION, Provider, load_world_model
 
@@ -48,6 +49,9 @@ class Evaluation:
         floors: judge doing nothing, random actions, the scripted policy and, where it is another,
             the straight line as well.
         variant: precision of the rollouts, see `world_model.runtime.load_world_model`.
+        randomization: how the world differs from the nominal one, drawn by each episode's seed and
+            the same for its start, its way and its goal image; starts and goals are the nominal
+            ones.
     """
 
     env_id: str
@@ -59,6 +63,7 @@ class Evaluation:
     provider: Provider = "auto"
     floors: bool = True
     variant: str = FULL_PRECISION
+    randomization: Randomization | None = None
 
 
 def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[str, Any]:
@@ -96,7 +101,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
     # Whatever the user got wrong shows here, in one process, before the workers start.
     bundle = open_bundle(job.bundle)
     model = load_world_model(job.bundle, job.provider, variant=job.variant)
-    world_for(job.env_id, model.spec, job.image_size).close()
+    world_for(job.env_id, model.spec, job.image_size, job.randomization).close()
     job = dataclasses.replace(job, agent=waiting_world(job.agent))
     tasks = [("agent", job.seed + i) for i in range(job.episodes)]
     floors = floors_of(job.env_id) if job.floors else ()
@@ -131,6 +136,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         "manifest_sha256": sha256(job.bundle / MANIFEST),
         "trained_on_frames": bundle.manifest.get("training", {}).get("frames"),
         "agent": dataclasses.asdict(job.agent),
+        "randomization": dataclasses.asdict(job.randomization) if job.randomization else None,
         "wall_s": round(time.monotonic() - began, 1),
         "cpu_count": os.cpu_count(),
         "machine": platform.machine(),
@@ -185,7 +191,7 @@ def _start_worker(job: Evaluation) -> None:
     global _world, _agent
     # One thread each: there are as many workers as cores.
     model = load_world_model(job.bundle, job.provider, threads=1, variant=job.variant)
-    _world = world_for(job.env_id, model.spec, job.image_size)
+    _world = world_for(job.env_id, model.spec, job.image_size, job.randomization)
     _agent = Agent(model, job.agent)
 
 

@@ -85,8 +85,13 @@ def core_of(world: gymnasium.Env) -> WorldEnv:
     return core
 
 
-def world_for(env_id: str, spec: ModelSpec, image_size: int = 64) -> gymnasium.Env:
-    """A foresee environment seen by the cameras of a bundle.
+def world_for(
+    env_id: str,
+    spec: ModelSpec,
+    image_size: int = 64,
+    randomization: Randomization | None = None,
+) -> gymnasium.Env:
+    """A foresee environment seen by the cameras of a bundle; arguments as of `make_world`.
 
     Raises:
         UsageError: see `make_world` and `check_fit`.
@@ -97,7 +102,7 @@ def world_for(env_id: str, spec: ModelSpec, image_size: int = 64) -> gymnasium.E
             f"the bundle was trained on cameras {_sizes(spec.cameras)}, {env_id} has "
             f"{', '.join(known)}; use another --bundle"
         )
-    world = make_world(env_id, image_size, cameras=spec.cameras)
+    world = make_world(env_id, image_size, randomization, cameras=spec.cameras)
     try:
         check_fit(spec, world)
     except UsageError:

@@ -70,6 +70,9 @@ class Randomization:
         color: each RGB component of each colour changes by up to this; 0 to 1.
         friction: lowest and highest friction coefficient; both above 0, at most 2.
         block_mass_kg: lowest and highest mass of the block; both above 0, at most 2 kg.
+        exact: every departure is as large as it may be, and only its direction is drawn: the camera
+            moves by that distance and turns by that angle, each RGB component changes up or down,
+            friction and mass are the lowest or the highest. For saying what so much does.
     """
 
     camera_position_m: float = 0.0
@@ -78,6 +81,7 @@ class Randomization:
     color: float = 0.0
     friction: tuple[float, float] = (Scene.friction, Scene.friction)
     block_mass_kg: tuple[float, float] = (Scene.block_mass_kg, Scene.block_mass_kg)
+    exact: bool = False
 
     def __post_init__(self) -> None:
         """Check the limits.
@@ -95,6 +99,8 @@ class Randomization:
             value = getattr(self, name)
             if not _is_number(value) or not 0.0 <= value <= highest:
                 raise ValueError(f"randomization.{name} is {value!r}; give 0 to {highest}")
+        if not isinstance(self.exact, bool):
+            raise ValueError(f"randomization.exact is {self.exact!r}; give true or false")
         for name in ("friction", "block_mass_kg"):
             value = getattr(self, name)
             if (
@@ -145,11 +151,19 @@ class Randomization:
         """A scene at random."""
 
         def around(color: Color) -> Color:
-            shifted = np.add(color, rng.uniform(-self.color, self.color, 3))
-            return _triple(np.clip(shifted, 0.0, 1.0))
+            change = rng.uniform(-self.color, self.color, 3)
+            if self.exact:
+                change = np.copysign(self.color, change)
+            return _triple(np.clip(np.add(color, change), 0.0, 1.0))
 
         def within(size: float) -> tuple[float, float, float]:
-            return _triple(rng.uniform(-size, size, 3))
+            if not self.exact:
+                return _triple(rng.uniform(-size, size, 3))
+            direction = rng.normal(size=3)
+            return _triple(size * direction / np.linalg.norm(direction))
+
+        def between(limits: tuple[float, float]) -> float:
+            return float(rng.choice(limits) if self.exact else rng.uniform(*limits))
 
         return Scene(
             background=around(Scene.background),
@@ -158,8 +172,8 @@ class Randomization:
             hand=around(Scene.hand),
             tool=around(Scene.tool),
             block=around(Scene.block),
-            friction=float(rng.uniform(*self.friction)),
-            block_mass_kg=float(rng.uniform(*self.block_mass_kg)),
+            friction=between(self.friction),
+            block_mass_kg=between(self.block_mass_kg),
             camera_shift_m=within(self.camera_position_m),
             camera_turn_rad=within(self.camera_rotation_rad),
             light_shift=within(self.light_direction),

@@ -129,7 +129,10 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
     ) -> tuple[Observation, Truth]:
         """Start an episode; the same seed gives the same frames, whatever was before."""
         super().reset(seed=seed)
-        scene = Scene() if self._randomization is None else self._randomization.draw(self.np_random)
+        scene = Scene()
+        if self._randomization is not None:
+            # Drawn apart: a seed has the same start and goal whatever they look like.
+            scene = self._randomization.draw(self.np_random.spawn(1)[0])
         self._world.reset(scene)
         self._place_goal(self.np_random)
         self._goal_images = self._images("goal_image")

@@ -113,6 +113,35 @@ def test_draws_stay_within_their_ranges():
     assert 0.028 < np.abs(shifts).max() <= 0.03
 
 
+def test_exact_departures_are_always_as_large_as_they_may_be():
+    randomization = Randomization(
+        0.02, 0.035, 0.3, 0.05, friction=(0.3, 0.8), block_mass_kg=(0.1, 0.4), exact=True
+    )
+    rng = np.random.default_rng(0)
+    scenes = [randomization.draw(rng) for _ in range(40)]
+    for scene in scenes:
+        assert np.linalg.norm(scene.camera_shift_m) == pytest.approx(0.02)
+        assert np.linalg.norm(scene.camera_turn_rad) == pytest.approx(0.035)
+        assert np.linalg.norm(scene.light_shift) == pytest.approx(0.3)
+        np.testing.assert_allclose(np.abs(np.subtract(scene.table, Scene.table)), 0.05)
+    assert {scene.friction for scene in scenes} == {0.3, 0.8}
+    assert {scene.block_mass_kg for scene in scenes} == {0.1, 0.4}
+    # Every way, not one: the mean of 40 unit vectors is about 0.16 long.
+    mean = np.mean([scene.camera_shift_m for scene in scenes], axis=0)
+    assert np.linalg.norm(mean) < 0.4 * 0.02
+
+
+def test_a_seed_has_its_start_and_goal_however_they_look():
+    infos = []
+    for randomization in (None, {"color": 0.1, "camera_position_m": 0.02}):
+        env = gymnasium.make("foresee/Push-v0", randomization=randomization)
+        infos.append([env.reset(seed=seed)[1] for seed in (4, 5)])
+        env.close()
+    for nominal, varied in zip(*infos, strict=True):
+        for name in ("tool_position_m", "block_position_m", "goal_position_m"):
+            np.testing.assert_allclose(varied[name], nominal[name], atol=1e-9)
+
+
 def test_nothing_asked_for_is_the_nominal_scene():
     assert Randomization().draw(np.random.default_rng(0)) == Scene()
 
@@ -123,6 +152,7 @@ def test_nothing_asked_for_is_the_nominal_scene():
         ("colour: 0.1", "no 'colour'; did you mean 'color'?"),
         ("color: 2", "randomization.color is 2; give 0 to 1.0"),
         ("color: .nan", "randomization.color is nan; give 0 to 1.0"),
+        ("exact: 1", "randomization.exact is 1; give true or false"),
         ("friction: 0.3", "randomization.friction is 0.3; give [lowest, highest]"),
         ("friction: [0.8, 0.3]", "randomization.friction is (0.8, 0.3)"),
         ("block_mass_kg: [a, b]", "randomization.block_mass_kg is ('a', 'b')"),
