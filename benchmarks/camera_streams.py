@@ -10,11 +10,8 @@ that an interrupted run goes on (its figures are kept beside it).
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +19,9 @@ from typing import Any
 import tyro
 import yaml
 
+from benchmarks.steps import ROOT, Step, StepError
 from foresee.summary import write_json
 
-ROOT = Path(__file__).parents[1]
 CAMERAS = ("scene", "front")
 SIDE = 64
 SEED = 10_000
@@ -66,32 +63,6 @@ def commands(job: CameraStreams) -> dict[str, list[str]]:
     }
 
 
-def run_step(name: str, words: list[str], folder: Path) -> dict[str, Any]:
-    """Run one step and measure it; or read what it came to when it was run before."""
-    kept = folder / f"{name}.json"
-    if kept.is_file():
-        result: dict[str, Any] = json.loads(kept.read_text())
-        return result
-    print(f"$ foresee {' '.join(words)}", flush=True)
-    summary = folder / f"{name}.summary.json"
-    began = time.monotonic()
-    command = [sys.executable, "-m", "foresee", *words, "--json", str(summary.resolve())]
-    process = subprocess.Popen(command, cwd=ROOT)
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{name}: foresee ended with {process.returncode}")
-    result = {
-        "command": f"foresee {' '.join(words)}",
-        "wall_s": round(time.monotonic() - began, 1),
-        "cpu_s": round(used.ru_utime + used.ru_stime, 1),
-        "peak_mb": round(used.ru_maxrss / 1e3, 1),
-        "summary": json.loads(summary.read_text()),
-    }
-    write_json(kept, result)
-    return result
-
-
 def measure(job: CameraStreams) -> dict[str, Any]:
     """All steps, with the sizes of what they made."""
     # The steps run in the repository's folder, whatever the caller's is.
@@ -100,7 +71,10 @@ def measure(job: CameraStreams) -> dict[str, Any]:
     mapping = yaml.safe_load((ROOT / "config/import.yaml").read_text())
     mapping["cameras"]["front"] = {"topic": "/front/image_raw", "size": [SIDE, SIDE]}
     (job.out / "import.yaml").write_text(yaml.safe_dump(mapping, sort_keys=False))
-    steps = {name: run_step(name, words, job.out) for name, words in commands(job).items()}
+    steps = {}
+    for name, words in commands(job).items():
+        print(f"$ foresee {' '.join(words)}", flush=True)
+        steps[name] = Step(name, job.out, words).run()
     return {
         "minutes": job.minutes,
         "cpu_count": os.cpu_count(),
@@ -160,7 +134,11 @@ def _size_mb(folder: Path) -> float:
 def main() -> int:
     """Measure and write the summary."""
     job = tyro.cli(CameraStreams, description=__doc__)
-    summary = measure(job)
+    try:
+        summary = measure(job)
+    except StepError as error:
+        print(f"camera_streams: {error}", file=sys.stderr)
+        return 1
     if job.json is not None:
         write_json(job.json, summary)
     print(section(summary))

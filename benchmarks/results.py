@@ -6,7 +6,8 @@
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach``, ``push`` and ``rooms``
 (100 episodes each with the shipped bundles), ``data`` (speed and memory of data sets). What other
 benchmarks wrote there under their own names (`python -m benchmarks.faults --json
-runs/results/faults.json`, ...) is put in as well: planning, links, streams (of camera_streams),
+runs/results/faults.json`, ...) is put in as well: planning, links, recipes, frames and robustness
+(of learning), streams (of camera_streams),
 command_filter, filter_boundary, lateness, surprise, faults, fuzz, soak.
 """
 
@@ -30,6 +31,7 @@ from benchmarks import (
     filter_boundary,
     fuzz,
     lateness,
+    learning_page,
     links,
     planning_page,
     soak,
@@ -50,6 +52,9 @@ COMMANDS = {
 }
 # What is run by hand, in the order of the page.
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "recipes": learning_page.section,
+    "frames": learning_page.section,
+    "robustness": learning_page.section,
     "planning": planning_page.section,
     "streams": camera_streams.section,
     "command_filter": command_filter.section,
