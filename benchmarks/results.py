@@ -6,8 +6,8 @@
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach``, ``push`` and ``rooms``
 (100 episodes each with the shipped bundles), ``data`` (speed and memory of data sets). What other
 benchmarks wrote there under their own names (`python -m benchmarks.faults --json
-runs/results/faults.json`, ...) is put in as well: planning, links, recipes, frames and robustness
-(of learning), streams (of camera_streams),
+runs/results/faults.json`, ...) is put in as well: planning, links, probes, recipes, frames and
+robustness (of learning), streams (of camera_streams),
 command_filter, filter_boundary, lateness, surprise, faults, fuzz, soak.
 """
 
@@ -34,6 +34,7 @@ from benchmarks import (
     learning_page,
     links,
     planning_page,
+    probes,
     soak,
     surprise,
 )
@@ -52,6 +53,7 @@ COMMANDS = {
 }
 # What is run by hand, in the order of the page.
 PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "probes": probes.section,
     "recipes": learning_page.section,
     "frames": learning_page.section,
     "robustness": learning_page.section,
