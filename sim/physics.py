@@ -46,6 +46,18 @@ class Physics(abc.ABC):
         """What a camera, as the scene has it, sees: ``(size, size, 3)`` uint8, RGB."""
         return render(self._bullet, self.scene.view(camera), size, self.scene.background)
 
+    def save(self) -> int:
+        """Remember where everything is, with contacts and motors, in memory; see `restore`."""
+        return int(self._bullet.saveState())
+
+    def restore(self, saved: int) -> None:
+        """Go back to what `save` remembered. Time and commands stay: give a command next."""
+        self._bullet.restoreState(saved)
+
+    def forget(self, saved: int) -> None:
+        """Free what `save` remembered."""
+        self._bullet.removeState(saved)
+
     def close(self) -> None:
         """End the physics server."""
         if self._bullet.isConnected():

@@ -186,6 +186,11 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         """
         return self._world.render(named_camera(self.cameras, camera), self.image_size)
 
+    @property
+    def physics(self) -> Physics:
+        """The world itself, without the task."""
+        return self._world
+
     def render(self) -> Image | None:
         """A larger image ``(256, 256, 3)`` of the same view, for people."""
         if self.render_mode is None:
