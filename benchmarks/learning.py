@@ -106,6 +106,8 @@ def variants_of(job: Learning) -> list[Variant]:
     if unknown := set(job.only) - set(there):
         raise StepError(f"no variant {sorted(unknown)} in {job.study}; there are: {list(there)}")
     chosen = [there[name] for name in job.only or there]
+    most = 0.9 * frames_of(job.data)  # a tenth is held out; more than that is `ours`
+    chosen = [variant for variant in chosen if variant.frames < most]
     if not job.scaled()[2]:  # nothing to leave out
         chosen = [variant for variant in chosen if "critic_weight" not in variant.cost]
     return chosen
@@ -284,7 +286,9 @@ def row_of(variant: Variant, steps: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     """Learn, judge, print, write the summary."""
     job = tyro.cli(Learning, description=__doc__)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C, unless nohup ignores it
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         if job.env not in PIPELINES:
             raise StepError(f"no pipeline for {job.env!r}; there are: {', '.join(PIPELINES)}")

@@ -165,7 +165,7 @@ RECIPES = (
 FRAMES = (
     *(
         Variant(f"frames-{count // 1000}k", f"the first {count} frames", frames=count)
-        for count in (10_000, 30_000, 100_000)
+        for count in (10_000, 30_000, 100_000, 200_000)
     ),
     RECIPES[0],
 )

@@ -22,15 +22,28 @@ TINY = "--encoder.width 8 --predictor.hidden 32 --batch 16 --loss.sigreg-project
 
 @pytest.mark.parametrize(
     ("study", "env"),
-    [*((study, "foresee/Push-v0") for study in STUDIES), *(("recipes", env) for env in PIPELINES)],
+    [("frames", "foresee/Push-v0"), ("robustness", "foresee/Push-v0")]
+    + [("recipes", env) for env in PIPELINES],
 )
 def test_every_step_is_a_command(study: str, env: str, push: Made, tmp_path: Path) -> None:
     job = Learning(study, push.data, tmp_path, env=env, steps=40)
-    for variant in learning.variants_of(job):
+    for variant in STUDIES[study]:
         steps = learning.steps_of(job, variant)
         assert [step.name for step in steps][-1] == "eval"
         for step in steps:
             _parse(step.words)
+
+
+def test_bundles_that_are_given_are_judged_and_not_trained(push: Made, tmp_path: Path) -> None:
+    job = Learning("robustness", push.data, tmp_path, bundle=push.bundle, varied_bundle=push.bundle)
+    steps = [learning.steps_of(job, variant) for variant in learning.variants_of(job)]
+    assert [len(of_one) for of_one in steps] == [1] * 12  # nominal and five looks, for two
+    assert {str(push.bundle)} == {of_one[0].words[4] for of_one in steps}
+
+
+def test_more_frames_than_there_are_is_one_row(push: Made, tmp_path: Path) -> None:
+    names = [v.name for v in learning.variants_of(Learning("frames", push.data, tmp_path))]
+    assert names == ["ours"]
 
 
 def test_the_recipes_differ_in_what_they_say_alone(push: Made, tmp_path: Path) -> None:
