@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from foresee.train_commands import given
 from world_model.config import CriticConfig
 
 
@@ -22,8 +23,9 @@ class TrainCritic:
 
     checkpoint: Path
     """Folder of `foresee train --out`; its encoder stays as it is."""
-    data: Path
-    """Data set of the same cameras; the actions in it are not used."""
+    data: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction]
+    """Data set of the same cameras; the actions in it are not used. Give --data again for each of
+    several to mix, see --data-weights."""
     out: Path
     """New folder for critic.onnx and its report."""
     bundle: Path | None = None
@@ -36,7 +38,8 @@ class TrainCritic:
         """Train."""
         from world_model.critic import train_critic
 
-        result = train_critic(self.checkpoint, self.data, self.out, self.config, self.bundle)
+        data = given(self.data)
+        result = train_critic(self.checkpoint, data, self.out, self.config, self.bundle)
         return dataclasses.asdict(result)
 
     def say(self, summary: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from foresee.errors import UsageError
+from foresee.train_commands import given
 
 
 @dataclass
@@ -48,10 +48,8 @@ class Export:
         from world_model.bundle import AGENT_SETTINGS, open_bundle
         from world_model.export import export
 
-        if not self.data:
-            raise UsageError("no data set is given; name its folder with --data")
         agent = load_agent_config(self.agent) if self.agent else AgentConfig()
-        bundle = export(self.checkpoint, self.data, self.out, self.overwrite, self.skip_bad)
+        bundle = export(self.checkpoint, given(self.data), self.out, self.overwrite, self.skip_bad)
         if self.agent:
             shutil.copyfile(self.agent, self.out / AGENT_SETTINGS)
         if self.variants:

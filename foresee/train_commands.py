@@ -55,9 +55,7 @@ class Train(_Learn):
         """Train."""
         from world_model.train import train
 
-        result = train(
-            _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
-        )
+        result = train(given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad)
         return _summary(result, self.config)
 
 
@@ -79,12 +77,12 @@ class Pretrain(_Learn):
         from world_model.pretrain import pretrain
 
         result = pretrain(
-            _given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
+            given(self.data), self.out, self.config, self.resume, skip_bad=self.skip_bad
         )
         return _summary(result, self.config)
 
 
-def _given(data: tuple[Path, ...]) -> tuple[Path, ...]:
+def given(data: tuple[Path, ...]) -> tuple[Path, ...]:
     """The data sets named; there must be one."""
     if not data:
         raise UsageError("no data set is given; name its folder with --data")

@@ -250,6 +250,8 @@ class CriticConfig:
     """Share of the goals taken from anywhere in the data, at ``max_distance_steps``."""
     max_distance_steps: int = 100
     """Distance of what is far or was never seen connected, in frames of the data set."""
+    data_weights: tuple[float, ...] = ()
+    """One number for each --data: the share of the pairs drawn from it (by default its frames)."""
     held_out: float = 0.1
     """Share of the episodes that only judges; with the world model's own share and seed, episodes
     that neither has seen."""

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,8 @@ from tqdm import tqdm
 from world_model.bundle import CRITIC, BundleError, add_network
 from world_model.checkpoint import load_checkpoint, model_from_checkpoint
 from world_model.config import CriticConfig
-from world_model.data.cache import Cache, build_cache, split_episodes
-from world_model.data.clips import first_episodes
+from world_model.data.clips import Cache
+from world_model.data.mixture import Mixture, open_mixture
 from world_model.export import ExportError, write_onnx
 from world_model.latents import encode_frames
 from world_model.predictor import MlpBlock
@@ -92,7 +93,7 @@ class CriticResult:
 
 def train_critic(
     run: Path,
-    dataset: Path,
+    dataset: Path | Sequence[Path],
     out: Path,
     config: CriticConfig,
     bundle: Path | None = None,
@@ -103,7 +104,8 @@ def train_critic(
     Args:
         run: folder of `world_model.train.train`.
         dataset: frames to learn from, of the cameras that the model was trained with; not
-            necessarily the data set the model was trained on.
+            necessarily the data set the model was trained on. Several are mixed by
+            ``config.data_weights``.
         out: new folder for ``critic.onnx`` and the report ``critic.json``.
         config: settings.
         bundle: put the critic into this bundle too; it must be exported from ``run``.
@@ -111,7 +113,7 @@ def train_critic(
 
     Raises:
         CheckpointError: ``run`` has no usable checkpoint.
-        DatasetError: the data set cannot be read.
+        DatasetError: a data set cannot be read, or see `open_mixture`.
         BundleError: the bundle is damaged, or of another encoder.
         TrainConfigError: the cameras differ.
         ExportError: ``out`` exists, or ONNX differs from torch.
@@ -121,13 +123,19 @@ def train_critic(
     if out.exists() and any(out.iterdir()):
         raise ExportError(f"{out}: exists already and is not empty; choose another --out")
     checkpoint = load_checkpoint(run)
-    cache = build_cache(dataset, progress=progress)
+    mixture = open_mixture(
+        dataset,
+        config.data_weights,
+        config.held_out,
+        config.seed,
+        progress,
+        train_frames=config.train_frames,
+    )
+    cache, held_out = mixture.cache, mixture.held_out
     latents = encode_frames(model_from_checkpoint(checkpoint), cache, progress)
     if bundle is not None:
         _check_encoder(bundle, cache, latents)
-    fit, held_out = split_episodes(len(cache.episode_starts), config.held_out, config.seed)
-    fit = first_episodes(cache.episode_lengths, fit, config.train_frames)
-    critic = fit_critic(latents, cache, fit, config, progress)
+    critic = fit_critic(latents, mixture, config, progress)
     report: dict[str, Any] = {
         "steps": config.steps,
         "spearman": round(_rank_correlation(critic, latents, cache, held_out), 4),
@@ -145,18 +153,13 @@ def train_critic(
 
 
 def fit_critic(
-    latents: Tensor,
-    cache: Cache,
-    episodes: NDArray[np.int64],
-    config: CriticConfig,
-    progress: bool = True,
+    latents: Tensor, mixture: Mixture, config: CriticConfig, progress: bool = True
 ) -> Critic:
-    """Train on pairs of frames of some episodes.
+    """Train on pairs of frames of the training episodes.
 
     Args:
         latents: ``(T, N, D)`` of all frames.
-        cache: whose frames they are.
-        episodes: those to learn from.
+        mixture: whose frames they are.
         config: settings.
         progress: show a progress bar.
     """
@@ -167,7 +170,7 @@ def fit_critic(
     rng = np.random.default_rng(config.seed)
     with tqdm(total=config.steps, desc="critic", unit="step", disable=not progress) as bar:
         for step in range(config.steps):
-            frames, goals, steps = draw_pairs(cache, episodes, config, rng)
+            frames, goals, steps = draw_pairs(mixture, config, rng)
             predicted = critic.scaled(latents[frames], latents[goals])
             error = predicted - critic.scale(torch.from_numpy(steps))
             weight = torch.where(error > 0, 1 - config.expectile, config.expectile)
@@ -183,18 +186,23 @@ def fit_critic(
 
 
 def draw_pairs(
-    cache: Cache, episodes: NDArray[np.int64], config: CriticConfig, rng: np.random.Generator
+    mixture: Mixture, config: CriticConfig, rng: np.random.Generator
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Frames, goals and the steps between them, ``(batch,)`` each.
+    """Frames of training episodes, goals and the steps between them, ``(batch,)`` each.
 
     A goal is the frame itself or a later one of its episode, all alike likely, or, for a share of
-    the pairs, any frame of the episodes.
+    the pairs, any frame of any data set. Data sets are drawn from by their weights.
     """
-    chosen = rng.choice(episodes, config.batch, p=_share(cache.episode_lengths[episodes]))
+    cache, episodes = mixture.cache, mixture.fit
+    lengths = [cache.episode_lengths[part] for part in mixture.parts]
+    shares = np.concatenate(
+        [weight * of / of.sum() for weight, of in zip(mixture.weights, lengths, strict=True)]
+    )
+    chosen = rng.choice(episodes, config.batch, p=shares)
     offset = rng.integers(0, cache.episode_lengths[chosen])
     ahead = rng.integers(0, cache.episode_lengths[chosen] - offset)
     frames = cache.episode_starts[chosen] + offset
-    elsewhere = rng.choice(episodes, config.batch, p=_share(cache.episode_lengths[episodes]))
+    elsewhere = rng.choice(episodes, config.batch, p=shares)
     anywhere = cache.episode_starts[elsewhere] + rng.integers(0, cache.episode_lengths[elsewhere])
     negative = rng.random(config.batch) < config.negatives
     steps = np.where(negative, config.max_distance_steps, ahead)
@@ -203,10 +211,6 @@ def draw_pairs(
         np.where(negative, anywhere, frames + ahead),
         steps.clip(max=config.max_distance_steps).astype(np.float32),
     )
-
-
-def _share(lengths: NDArray[np.int64]) -> NDArray[np.float64]:
-    return lengths / lengths.sum()
 
 
 def _latent_distance(latents: Tensor, goals: Tensor) -> Tensor:

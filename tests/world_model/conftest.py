@@ -21,6 +21,16 @@ def dots(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second, smaller data set of 8 such episodes; do not change it."""
+    path = tmp_path_factory.mktemp("other") / "set"
+    with DatasetWriter(path, SPEC) as writer:
+        for seed in range(100, 108):
+            writer.add(moving_dot(seed))
+    return path
+
+
+@pytest.fixture(scope="session")
 def trained(dots: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished training run on `dots`; do not change it."""
     out = tmp_path_factory.mktemp("run") / "dots"

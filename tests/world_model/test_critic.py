@@ -15,7 +15,8 @@ from world_model.bundle import BundleError, open_bundle
 from world_model.config import CriticConfig, TrainConfigError
 from world_model.critic import CriticResult, draw_pairs, train_critic
 from world_model.data.cache import build_cache
-from world_model.data.dataset import DatasetWriter
+from world_model.data.dataset import DatasetError, DatasetWriter
+from world_model.data.mixture import Mixture, open_mixture
 from world_model.export import ExportError
 from world_model.runtime import load_world_model
 
@@ -101,17 +102,56 @@ def test_the_same_seed_gives_the_same_critic(
     assert again.bundle is None
 
 
+def episodes_of(mixture: Mixture, frames: np.ndarray) -> np.ndarray:
+    return np.searchsorted(mixture.cache.episode_starts, frames, side="right") - 1
+
+
 def test_pairs_are_of_one_episode_or_at_the_greatest_distance(dots: Path) -> None:
-    cache = build_cache(dots, progress=False)
-    episodes = np.array([3, 5])
+    mixture = open_mixture(dots, held_out=0.9, progress=False)
     settings = CriticConfig(batch=500, negatives=0.4, max_distance_steps=20)
-    frames, goals, steps = draw_pairs(cache, episodes, settings, np.random.default_rng(0))
-    of = lambda index: np.searchsorted(cache.episode_starts, index, side="right") - 1  # noqa: E731
-    assert set(of(frames)) == set(of(goals)) == {3, 5}
+    frames, goals, steps = draw_pairs(mixture, settings, np.random.default_rng(0))
+    assert len(mixture.fit) == 2
+    for drawn in (frames, goals):
+        assert set(episodes_of(mixture, drawn)) == set(mixture.fit)
     near = steps < 20
     assert np.array_equal((goals - frames)[near], steps[near])
     assert 0.35 < 1 - near.mean() < 0.7  # the negatives and what is 20 or more ahead
     assert steps.max() == 20
+
+
+def test_pairs_of_two_sets_come_by_weight_and_stay_within_an_episode(
+    dots: Path, other: Path
+) -> None:
+    mixture = open_mixture([dots, other], (0.2, 0.8), progress=False)
+    settings = CriticConfig(batch=2000, negatives=0.0, max_distance_steps=40)
+    frames, goals, steps = draw_pairs(mixture, settings, np.random.default_rng(0))
+    assert (frames >= 24 * 40).mean() == pytest.approx(0.8, abs=0.04)  # std 0.009
+    episodes = episodes_of(mixture, frames)
+    assert set(episodes) == set(mixture.fit)
+    assert np.array_equal(episodes, episodes_of(mixture, goals))
+    assert np.array_equal(goals - frames, steps)
+    anywhere = dataclasses.replace(settings, negatives=0.9)
+    frames, goals, _ = draw_pairs(mixture, anywhere, np.random.default_rng(0))
+    assert (goals >= 24 * 40).mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_a_critic_learns_from_two_sets_and_is_judged_on_both(
+    made: CriticResult, dots: Path, other: Path, trained: Path, exported: Path, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(SETTINGS, data_weights=(0.5, 0.5))
+    bundle = tmp_path / "bundle"
+    shutil.copytree(exported, bundle)
+    result = train_critic(
+        trained, (dots, other), tmp_path / "out", settings, bundle, progress=False
+    )
+    assert result.spearman > 0.3  # of three episodes; the distance of latents comes to 0.46
+    assert result.spearman_latent != made.spearman_latent  # an episode more was held out
+    report = json.loads((tmp_path / "out" / "critic.json").read_text())
+    joined = open_mixture([dots, other], progress=False).cache
+    assert report["dataset_hash"] == joined.dataset_hash
+    assert load_world_model(bundle).has_critic
+    with pytest.raises(DatasetError, match="2 data weights for 1 data sets"):
+        train_critic(trained, dots, tmp_path / "none", settings, progress=False)
 
 
 def test_what_does_not_fit_is_refused(

@@ -17,16 +17,6 @@ from world_model.data.mixture import Mixture, open_mixture
 from world_model.train import draw_clips, train
 
 
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A second, smaller data set."""
-    path = tmp_path_factory.mktemp("other") / "set"
-    with DatasetWriter(path, SPEC) as writer:
-        for seed in range(100, 108):
-            writer.add(moving_dot(seed))
-    return path
-
-
 def draws(mixture: Mixture, steps: int = 40) -> np.ndarray:
     """Starts of the clips of some steps, as training draws them."""
     starts = mixture.clip_starts(SMALL.clip_length)
