@@ -94,6 +94,9 @@ class LossConfig:
     """Weight of predicting the standardised proprio."""
     rollout_steps: int = 4
     """How many steps the predictor runs on its own output in training."""
+    rollout_ramp_steps: int = 0
+    """Optimiser steps over which that number grows evenly from 1 to rollout_steps; 0 begins with
+    rollout_steps. Each clip then begins with as few frames, so that early steps cost little."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
@@ -108,6 +111,17 @@ class LossConfig:
             "regularizer must be 'sigreg' or 'vicreg'",
             self.regularizer,
         )
+        require(
+            self.rollout_ramp_steps >= 0,
+            "rollout_ramp_steps must not be negative",
+            self.rollout_ramp_steps,
+        )
+
+    def rollout_steps_at(self, step: int) -> int:
+        """How many steps the predictor runs on its own output in step ``step``, from 0."""
+        if step >= self.rollout_ramp_steps:
+            return self.rollout_steps
+        return 1 + step * (self.rollout_steps - 1) // self.rollout_ramp_steps
 
 
 @dataclass(frozen=True)
@@ -189,6 +203,10 @@ class RunConfig:
         """Frames in one training clip."""
         raise NotImplementedError
 
+    def frames_at(self, step: int) -> int:
+        """How many frames of each clip, its first ones, step ``step`` (from 0) learns from."""
+        return self.clip_length
+
 
 @dataclass(frozen=True)
 class TrainConfig(RunConfig):
@@ -226,6 +244,10 @@ class TrainConfig(RunConfig):
     def clip_length(self) -> int:
         """Frames in one training clip."""
         return self.predictor.context + self.loss.rollout_steps
+
+    def frames_at(self, step: int) -> int:
+        """How many frames of each clip, its first ones, step ``step`` (from 0) learns from."""
+        return self.predictor.context + self.loss.rollout_steps_at(step)
 
 
 @dataclass(frozen=True)

@@ -189,26 +189,25 @@ class Jepa(nn.Module):
         moving-average target): the regulariser alone prevents collapse, as in LeWorldModel.
 
         Args:
-            clips: at least ``context + rollout_steps`` frames each.
+            clips: ``context + H`` frames each, for a rollout of H steps.
             generator: source of the random projections.
 
         Returns:
             ``total`` and each weighted term, scalars.
         """
         loss: LossConfig = self.config.loss
-        context, horizon = self.config.predictor.context, loss.rollout_steps
-        length = context + horizon
-        batch = clips.proprio.shape[0]
+        context = self.config.predictor.context
+        batch, length = clips.proprio.shape[:2]
         if clips.latents is not None:
-            latents = clips.latents[:, :length]
+            latents = clips.latents
         elif clips.features is not None:
-            features = clips.features[:, :length].flatten(0, 1).to(torch.float32)
+            features = clips.features.flatten(0, 1).to(torch.float32)
             latents = self.encoder.heads(features).unflatten(0, (batch, length))
         else:
-            frames = {n: images[:, :length].flatten(0, 1) for n, images in clips.images.items()}
+            frames = {name: images.flatten(0, 1) for name, images in clips.images.items()}
             latents = self.encode(frames).unflatten(0, (batch, length))
-        proprio = self.standardize_proprio(clips.proprio[:, :length])
-        actions = self.standardize_actions(clips.actions[:, : length - 1])
+        proprio = self.standardize_proprio(clips.proprio)
+        actions = self.standardize_actions(clips.actions[:, :-1])
         said, readings = self.rollout_each(latents[:, :context], proprio[:, :context], actions)
         shares = self._shares(batch, generator).to(self.device)
         terms = {

@@ -104,7 +104,7 @@ class ActionConditioned(Method[Clips]):
         if self.encoded is None:
             return draw_clips(self.mixture, self.starts, self.config, step)
         drawn = draw(self.mixture, self.starts, self.config, step, with_images=False)
-        frames = drawn.starts[:, None] + np.arange(self.config.clip_length)
+        frames = drawn.starts[:, None] + np.arange(self.config.frames_at(step))
         seen = self.encoded[torch.from_numpy(frames)]
         clips = tensors(drawn.clips)
         if self.trunk_alone:

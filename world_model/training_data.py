@@ -89,7 +89,7 @@ def draw(
     rows = ranks.own_rows(config.batch)
     chosen = mixture.draw(starts, config.batch, rng)[rows]
     cache = mixture.cache if with_images else dataclasses.replace(mixture.cache, images={})
-    clips = cache.clips(chosen, config.clip_length)
+    clips = cache.clips(chosen, config.frames_at(step))
     if config.shift_px:
         for name, images in clips.images.items():
             offsets = rng.integers(0, 2 * config.shift_px + 1, (config.batch, 2))[rows]
