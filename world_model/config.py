@@ -90,6 +90,9 @@ class LossConfig:
     time_similarity_weight: float = 4.0
     """Weight of the squared change of the latent between successive frames (0 turns it off). It
     gives the cost a slope far from the goal, see docs/experiments.md."""
+    straightening_weight: float = 0.0
+    """Weight of how much the path of the latent bends from frame to frame (0 turns it off): on
+    straight paths its distance to a goal is the way to go (Wang et al. 2026)."""
     proprio_weight: float = 1.0
     """Weight of predicting the standardised proprio."""
     rollout_steps: int = 4
@@ -233,6 +236,11 @@ class TrainConfig(RunConfig):
             "cache_gb must be 0 with a frozen encoder, which encodes every frame at once "
             "(or add --no-freeze-encoder)",
             self.cache_gb,
+        )
+        require(
+            not self.loss.straightening_weight or self.frames_at(0) >= 3,
+            "straightening_weight needs clips of at least 3 frames: raise predictor.context to 2",
+            self.predictor.context,
         )
 
     @property

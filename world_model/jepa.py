@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from world_model.config import LossConfig, TrainConfig
 from world_model.data import clips as data_clips
 from world_model.encoder import Encoder
-from world_model.losses import covariance_loss, sigreg, variance_loss
+from world_model.losses import covariance_loss, sigreg, straightening_loss, variance_loss
 from world_model.predictor import Predictor
 from world_model.ranks import count, gathered, own_rows
 
@@ -227,6 +227,9 @@ class Jepa(nn.Module):
                 else:
                     _add(terms, "variance", loss.variance_weight * variance_loss(z))
                     _add(terms, "covariance", loss.covariance_weight * covariance_loss(z))
+            if loss.straightening_weight:
+                bend = straightening_loss(latents.float())
+                terms["straightening"] = loss.straightening_weight * bend
         if loss.inverse_dynamics_weight:
             pairs = torch.cat([latents[:, :-1].flatten(2), latents[:, 1:].flatten(2)], dim=-1)
             error = F.mse_loss(self.inverse_dynamics(pairs), actions)

@@ -1,12 +1,15 @@
-"""What keeps latents from collapsing: SIGReg and VICReg, computed over a batch of latents.
+"""What keeps latents from collapsing, SIGReg and VICReg, and what keeps their paths straight.
 
-Both are regularisers, not contrastive terms: no negative pairs.
+All are regularisers, not contrastive terms: no negative pairs.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+_STILL = 0.01  # change of a latent of unit std from frame to frame, below which it has no direction
 
 
 def sigreg(
@@ -66,3 +69,24 @@ def covariance_loss(latents: Tensor) -> Tensor:
     covariance = centred.T @ centred / (latents.shape[0] - 1)
     off_diagonal = covariance - torch.diag(covariance.diagonal())
     return off_diagonal.pow(2).sum() / latents.shape[1]
+
+
+def straightening_loss(latents: Tensor) -> Tensor:
+    """How much latent paths bend: ``1 - cos(z[t+1] - z[t], z[t+2] - z[t+1])`` on average.
+
+    Temporal straightening (Wang et al. 2026, arXiv:2603.12231, section 3), after the hypothesis
+    that vision straightens what it sees (Hénaff et al. 2019). Here no gradient is stopped, and what
+    stands still does not count as bent.
+
+    Args:
+        latents: ``(B, T, N, D)`` of successive frames, T at least 3.
+
+    Returns:
+        Scalar: 0 for straight paths, 2 where each change takes back the one before.
+    """
+    velocity = latents.diff(dim=1).flatten(2)
+    still = _STILL * velocity.shape[2] ** 0.5
+    cosine = F.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=2, eps=still)
+    speed = velocity.norm(dim=2)
+    moves = (speed[:, 1:] > still) & (speed[:, :-1] > still)
+    return torch.where(moves, 1 - cosine, 0.0).mean()

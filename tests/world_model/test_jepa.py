@@ -7,7 +7,7 @@ import pytest
 import torch
 from dots import SMALL
 
-from world_model.config import LossConfig, TrainConfig, TrainConfigError
+from world_model.config import LossConfig, PredictorConfig, TrainConfig, TrainConfigError
 from world_model.jepa import Clips, Jepa, Normalization
 
 CAMERAS = {"left": (32, 32), "right": (32, 48)}
@@ -77,6 +77,7 @@ def test_rollout_is_the_step_repeated_on_its_own_output() -> None:
                 rollout_steps=2,
                 inverse_dynamics_weight=1.0,
                 time_similarity_weight=12.0,
+                straightening_weight=1.0,
             ),
             {
                 "prediction",
@@ -85,6 +86,7 @@ def test_rollout_is_the_step_repeated_on_its_own_output() -> None:
                 "covariance",
                 "inverse_dynamics",
                 "time_similarity",
+                "straightening",
             },
         ),
     ],
@@ -112,6 +114,13 @@ def test_image_size_must_fit_the_encoder() -> None:
     [
         (lambda: LossConfig(rollout_steps=0), "rollout_steps must be at least 1, got 0"),
         (lambda: LossConfig(sigreg_weight=-1.0), "sigreg_weight must not be negative"),
+        (
+            lambda: TrainConfig(
+                predictor=PredictorConfig(context=1),
+                loss=LossConfig(rollout_ramp_steps=9, straightening_weight=1.0),
+            ),
+            "straightening_weight needs clips of at least 3 frames.*got 1",
+        ),
         (lambda: TrainConfig(held_out=1.0), "held_out must lie between 0 and 1, got 1.0"),
         (lambda: TrainConfig(batch=1), "batch must be at least 2"),
     ],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from world_model.losses import covariance_loss, sigreg, variance_loss
+from world_model.losses import covariance_loss, sigreg, straightening_loss, variance_loss
 
 
 def _generator() -> torch.Generator:
@@ -55,3 +55,28 @@ def test_covariance_loss_is_the_squared_off_diagonal() -> None:
     assert float(covariance_loss(latents)) == pytest.approx((4 / 3) ** 2, rel=1e-5)
     independent = torch.stack([column, torch.tensor([-1.0, -1.0, 1.0, 1.0])], dim=1)
     assert float(covariance_loss(independent)) == pytest.approx(0.0, abs=1e-6)
+
+
+def path_of(*points: tuple[float, float]) -> torch.Tensor:
+    return torch.tensor(points, dtype=torch.float32)[None, :, None]  # one clip, one token
+
+
+def test_straightening_is_one_minus_the_cosine_of_successive_changes() -> None:
+    assert float(straightening_loss(path_of((0, 0), (1, 0), (3, 0)))) == pytest.approx(0.0)
+    assert float(straightening_loss(path_of((0, 0), (1, 0), (1, 2)))) == pytest.approx(1.0)
+    assert float(straightening_loss(path_of((0, 0), (1, 0), (0, 0)))) == pytest.approx(2.0)
+    # A turn of 45 degrees, then none: the mean of 1 - sqrt(1/2) and 0.
+    turn = path_of((0, 0), (1, 0), (2, 1), (3, 2))
+    assert float(straightening_loss(turn)) == pytest.approx((1 - 0.5**0.5) / 2, rel=1e-5)
+
+
+def test_what_stands_still_is_not_bent_and_pulls_at_nothing() -> None:
+    begins_to_move = path_of((0, 0), (0, 0), (1, 0), (1, 1)).requires_grad_()
+    value = straightening_loss(begins_to_move)
+    assert float(value.detach()) == pytest.approx((0 + 1) / 2)
+    value.backward()
+    gradient = begins_to_move.grad
+    assert gradient is not None
+    assert gradient.isfinite().all()
+    assert (gradient[0, 0] == 0).all()
+    assert gradient.abs().max() < 1.5

@@ -27,6 +27,7 @@ VICREG = LossConfig(
     rollout_ramp_steps=20,
     inverse_dynamics_weight=1.0,
     time_similarity_weight=0.5,
+    straightening_weight=0.5,
 )
 WORLD_MODEL = dataclasses.replace(SMALL, steps=30, validate_every=30, shift_px=2)
 METHODS = {

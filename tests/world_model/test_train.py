@@ -10,16 +10,20 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from dots import SMALL
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from world_model.checkpoint import CheckpointError, load_checkpoint
+from world_model.checkpoint import CheckpointError, load_checkpoint, model_from_checkpoint
 from world_model.config import LossConfig
 from world_model.curves import read_losses
 from world_model.data.dataset import DatasetError
+from world_model.data.mixture import open_mixture
 from world_model.interrupt import HeldInterrupt
+from world_model.latents import encode_frames
+from world_model.losses import straightening_loss
 from world_model.probe import alarms
 from world_model.train import DivergedError, train
 
@@ -43,6 +47,28 @@ def test_vicreg_with_inverse_dynamics_learns_too(dots: Path, tmp_path: Path) -> 
     report = train(dots, tmp_path / "run", config, progress=False).validation
     assert report["rollout_ratio"] < 0.8
     assert min(report["probe_r2"]["dot.x"], report["probe_r2"]["dot.y"]) > 0.8
+
+
+def test_with_straightening_latent_paths_bend_less(
+    dots: Path, trained: Path, tmp_path: Path
+) -> None:
+    loss = dataclasses.replace(SMALL.loss, straightening_weight=4.0)
+    config = dataclasses.replace(SMALL, loss=loss)
+    report = train(dots, tmp_path / "run", config, progress=False).validation
+    assert report["rollout_ratio"] < 0.6
+    assert min(report["probe_r2"]["dot.x"], report["probe_r2"]["dot.y"]) > 0.9
+    mixture = open_mixture(dots, progress=False)
+    cache = mixture.cache
+    starts = cache.clip_starts(40, mixture.held_out)[:, None] + np.arange(40)  # whole episodes
+    bent = []
+    for run in (trained, tmp_path / "run"):
+        model = model_from_checkpoint(load_checkpoint(run))
+        latents = encode_frames(model, cache, progress=False)[torch.from_numpy(starts)]
+        bent.append(float(straightening_loss(latents)))
+    dot = torch.tensor(4.0 * cache.evaluation[starts])[:, :, None]  # of about unit std
+    # The dot itself turns: only what its latent turns more than it can be straightened.
+    without, with_it = (value - float(straightening_loss(dot)) for value in bent)
+    assert with_it < 0.85 * without
 
 
 def test_the_alarms_tell_when_nothing_keeps_the_latent_from_collapsing() -> None:
