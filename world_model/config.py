@@ -62,10 +62,19 @@ class PredictorConfig:
     heads: int = 1
     """K, last layers that each predict. What they predict on average is the prediction; from 2 on,
     how much they disagree tells where the data said nothing (the agent's uncertainty_weight)."""
+    outcomes: int = 1
+    """K, outcomes that the same action may have, where something else decides (a latent variable,
+    LeCun 2022). In training the one that came true learns; planning goes on from the likeliest."""
 
     def __post_init__(self) -> None:
         """Check the limits."""
-        require(self.heads >= 1, "heads must be at least 1", self.heads)
+        for name in ("heads", "outcomes"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
+        require(
+            self.heads == 1 or self.outcomes == 1,
+            "outcomes must be 1 with several heads, whose disagreement would be that of outcomes",
+            self.outcomes,
+        )
         require(self.hidden >= 8, "hidden must be at least 8", self.hidden)
         require(self.blocks >= 0, "blocks must not be negative", self.blocks)
         require(self.context >= 1, "context must be at least 1", self.context)

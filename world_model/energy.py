@@ -41,6 +41,24 @@ def energy(observed: NDArray[np.floating], predicted: NDArray[np.floating]) -> N
     return np.square(difference).mean((-2, -1))
 
 
+def least_energy(
+    observed: NDArray[np.floating], outcomes: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Energy of the outcome that fits best.
+
+    ``F(x, y) = min_z E(x, y, z)`` of LeCun 2022, "A Path Towards Autonomous Machine Intelligence",
+    section 4.2.
+
+    Args:
+        observed: ``(..., N, D)``.
+        outcomes: ``(..., K, N, D)``, of `OnnxWorldModel.outcomes`.
+
+    Returns:
+        ``(...)``, of a single outcome what `energy` gives.
+    """
+    return energy(observed[..., None, :, :], outcomes).min(-1)
+
+
 @dataclass(frozen=True)
 class EnergyQuantiles:
     """Quantiles of the energy of predictions on held-out episodes, by steps ahead.

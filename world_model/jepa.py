@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,8 +14,10 @@ from world_model.config import LossConfig, TrainConfig
 from world_model.data import clips as data_clips
 from world_model.encoder import Encoder
 from world_model.losses import covariance_loss, sigreg, straightening_loss, variance_loss
-from world_model.predictor import Predictor
+from world_model.predictor import Predictor, Said
 from world_model.ranks import count, gathered, own_rows
+
+_OTHERS_SHARE = 0.02  # of the gradient, for the outcomes that did not come true
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Jepa(nn.Module):
         return (actions - self.action_mean) / self.action_std
 
     def step(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """One predicted step in SI units.
+        """One predicted step in SI units: the mean of heads, the likeliest of outcomes.
 
         Args:
             latents: ``(B, C, N, D)``, oldest first.
@@ -131,16 +133,18 @@ class Jepa(nn.Module):
         Returns:
             Next latent ``(B, N, D)``, next proprio ``(B, P)`` SI.
         """
-        latent, standard = self.predictor(
+        latent, standard = self.step_each(latents, proprio, actions).settled()
+        return latent, standard * self.proprio_std + self.proprio_mean
+
+    def step_each(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> Said:
+        """What each head or outcome says; arguments as of `step`."""
+        return self.predictor(
             latents, self.standardize_proprio(proprio), self.standardize_actions(actions)
         )
-        return latent, standard * self.proprio_std + self.proprio_mean
 
     def disagreement(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> Tensor:
         """Variance of the heads' next latents, mean over the latent ``(B,)``; see `step`."""
-        each, _ = self.predictor.each(
-            latents, self.standardize_proprio(proprio), self.standardize_actions(actions)
-        )
+        each = self.step_each(latents, proprio, actions).latents
         return each.var(1, correction=0).flatten(1).mean(1)
 
     def rollout(self, latents: Tensor, proprio: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,32 +158,36 @@ class Jepa(nn.Module):
         Returns:
             Latents ``(B, H, N, D)`` and proprio ``(B, H, P)``.
         """
-        all_latents, all_proprio = self.rollout_each(latents, proprio, actions)
-        return all_latents.mean(2), all_proprio.mean(2)
+        _, future, readings = self._rollout(
+            latents, proprio, actions, lambda said, _: said.settled()
+        )
+        return future, readings
 
-    def rollout_each(
-        self, latents: Tensor, proprio: Tensor, actions: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """What each head says of each step, which goes on from the mean of all; see `rollout`.
+    def _rollout(
+        self,
+        latents: Tensor,
+        proprio: Tensor,
+        actions: Tensor,
+        settle: Callable[[Said, int], tuple[Tensor, Tensor]],
+    ) -> tuple[list[Said], Tensor, Tensor]:
+        """`rollout`, going on from what ``settle`` makes of what is said at each step.
 
         Returns:
-            Latents ``(B, H, K, N, D)`` and proprio ``(B, H, K, P)``.
+            What was said at each step, and what `rollout` returns.
         """
         context = latents.shape[1]
-        horizon = actions.shape[1] - context + 1
-        carried, carried_proprio = list(latents.unbind(1)), list(proprio.unbind(1))
-        said, said_proprio = [], []
-        for step in range(horizon):
-            each, readings = self.predictor.each(
+        carried, readings, steps = list(latents.unbind(1)), list(proprio.unbind(1)), []
+        for step in range(actions.shape[1] - context + 1):
+            said: Said = self.predictor(
                 torch.stack(carried[-context:], 1),
-                torch.stack(carried_proprio[-context:], 1),
+                torch.stack(readings[-context:], 1),
                 actions[:, step : step + context],
             )
-            said.append(each)
-            said_proprio.append(readings)
-            carried.append(each.mean(1))
-            carried_proprio.append(readings.mean(1))
-        return torch.stack(said, 1), torch.stack(said_proprio, 1)
+            latent, reading = settle(said, step)
+            steps.append(said)
+            carried.append(latent)
+            readings.append(reading)
+        return steps, torch.stack(carried[context:], 1), torch.stack(readings[context:], 1)
 
     def energy(self, clips: Clips, generator: torch.Generator) -> dict[str, Tensor]:
         """The training energy of a batch and its terms.
@@ -196,7 +204,6 @@ class Jepa(nn.Module):
             ``total`` and each weighted term, scalars.
         """
         loss: LossConfig = self.config.loss
-        context = self.config.predictor.context
         batch, length = clips.proprio.shape[:2]
         if clips.latents is not None:
             latents = clips.latents
@@ -208,14 +215,9 @@ class Jepa(nn.Module):
             latents = self.encode(frames).unflatten(0, (batch, length))
         proprio = self.standardize_proprio(clips.proprio)
         actions = self.standardize_actions(clips.actions[:, :-1])
-        said, readings = self.rollout_each(latents[:, :context], proprio[:, :context], actions)
-        shares = self._shares(batch, generator).to(self.device)
-        terms = {
-            "prediction": _error(said, latents[:, context:], shares),
-            "proprio": loss.proprio_weight * _error(readings, proprio[:, context:], shares),
-        }
+        terms = self._prediction_terms(latents, proprio, actions, generator)
         if clips.latents is not None:  # nothing else depends on what is trained
-            terms["total"] = terms["prediction"] + terms["proprio"]
+            terms["total"] = torch.stack(list(terms.values())).sum()
             return terms
         everyone = gathered(latents)
         with torch.autocast(latents.device.type, enabled=False):  # statistics bear no rounding
@@ -240,22 +242,69 @@ class Jepa(nn.Module):
         terms["total"] = torch.stack(list(terms.values())).sum()
         return terms
 
+    def _prediction_terms(
+        self, latents: Tensor, proprio: Tensor, actions: Tensor, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Weighted errors of a rollout over clips; arguments and what is drawn as of `energy`.
+
+        Of several outcomes the one that came true counts, ``min_z E(x, y, z)`` (LeCun 2022, section
+        4.2), and the rollout goes on from it; the others keep a small share of the gradient, so
+        that none is lost for good (Rupprecht et al. 2017).
+        """
+        context, weight = self.config.predictor.context, self.config.loss.proprio_weight
+        seen, read = latents[:, context:], proprio[:, context:]
+        true: list[Tensor] = []  # which outcome, at each step
+
+        def settle(said: Said, step: int) -> tuple[Tensor, Tensor]:
+            if said.chances is None:
+                return said.settled()
+            wrong = _errors(said.latents, seen[:, step])
+            true.append((wrong + weight * _errors(said.proprio, read[:, step])).argmin(1))
+            return said.outcome(true[-1])
+
+        steps, *_ = self._rollout(latents[:, :context], proprio[:, :context], actions, settle)
+        if true:
+            shares = _outcome_shares(torch.stack(true, 1), self.predictor.outcomes)
+        else:
+            shares = self._shares(len(latents), generator).to(self.device)
+        said = torch.stack([step.latents for step in steps], 1)
+        readings = torch.stack([step.proprio for step in steps], 1)
+        terms = {
+            "prediction": _error(said, seen, shares),
+            "proprio": weight * _error(readings, read, shares),
+        }
+        if true:
+            chances = [step.chances for step in steps if step.chances is not None]
+            terms["outcome"] = F.cross_entropy(torch.cat(chances), torch.cat(true))
+        return terms
+
     def _shares(self, batch: int, generator: torch.Generator) -> Tensor:
-        """How much each head learns from each clip ``(B, K)``: of several, from every other one."""
+        """How much each head learns from each clip ``(B, 1, K)``: of several, every other one."""
         heads = self.predictor.heads
         if heads == 1:
-            return torch.ones(batch, 1)
+            return torch.ones(batch, 1, 1)
         rows = batch * count()
         drawn = torch.rand(rows, heads, generator=generator)[own_rows(rows)]
-        return 2.0 * (drawn < 0.5)
+        return 2.0 * (drawn < 0.5).unsqueeze(1)
+
+
+def _outcome_shares(true: Tensor, outcomes: int) -> Tensor:
+    """How much each of K outcomes learns where ``true (B, H)`` came true: ``(B, H, K)``."""
+    one = F.one_hot(true, outcomes)
+    others = _OTHERS_SHARE / (outcomes - 1)
+    return outcomes * torch.where(one > 0, 1.0 - _OTHERS_SHARE, others)
+
+
+def _errors(said: Tensor, truth: Tensor) -> Tensor:
+    """Mean squared errors ``(B, K)`` of K predictions ``(B, K, ...)`` at ``(B, ...)``."""
+    return (said - truth.unsqueeze(1)).pow(2).flatten(2).mean(2)
 
 
 def _error(said: Tensor, truth: Tensor, shares: Tensor) -> Tensor:
-    """Mean squared error of heads ``(B, H, K, ...)`` at what was to be said, ``(B, H, ...)``."""
+    """Mean squared error of what is said, ``(B, H, K, ...)``, at what came, ``(B, H, ...)``."""
     if said.shape[2] == 1:
         return F.mse_loss(said[:, :, 0], truth)
-    errors = (said - truth.unsqueeze(2)).pow(2).flatten(3).mean((1, 3))
-    return (shares * errors).mean()
+    return (shares * (said - truth.unsqueeze(2)).pow(2).flatten(3).mean(3)).mean()
 
 
 def _add(terms: dict[str, Tensor], name: str, value: Tensor) -> None:

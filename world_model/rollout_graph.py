@@ -54,10 +54,12 @@ class _Step:
         inlet: ``(hidden, C*(N*D+P) + C*A)``.
         blocks: for each block the two matrices and biases, ``(W1, b1, W2, b2)``.
         norm: gain and bias of the last normalisation.
-        outlet: ``(N*D+P, hidden)``, the mean of the heads.
+        outlet: ``(N*D+P, hidden)``, the mean of the heads; of K outcomes ``(K*(N*D+P), hidden)``.
         prior: ``(width, C*(N*D+P) + C*A)``, the first layer of the heads' priors; None with a
             single head.
         apart: ``(K*N*D, hidden + width)``, by how much each head's latent differs from that mean.
+        choice: the two layers that say how likely each of K outcomes is, ``(width, C*(N*D+P) +
+            C*A)`` and ``(K, width)``; None with a single one.
     """
 
     inlet: tuple[Weights, Weights]
@@ -66,6 +68,7 @@ class _Step:
     outlet: tuple[Weights, Weights]
     prior: tuple[Weights, Weights] | None
     apart: tuple[Weights, Weights] | None
+    choice: list[tuple[Weights, Weights]] | None
 
 
 def _array(tensor: Tensor) -> Weights:
@@ -110,10 +113,18 @@ def _rearranged(model: Jepa) -> _Step:
         )
     norm, _, change = cast(list[nn.Linear], list(predictor.outlet))
     scale = np.concatenate([np.ones(latent), std_p])
-    heads = _array(change.weight).reshape(predictor.heads, len(scale), -1)
-    biases = _array(change.bias).reshape(predictor.heads, len(scale))
+    heads = _array(change.weight).reshape(predictor.ways, len(scale), -1)
+    biases = _array(change.bias).reshape(predictor.ways, len(scale))
     outlet, outlet_bias = heads.mean(0), biases.mean(0)
-    prior = apart = None
+    prior = apart = choice = None
+    if predictor.choice is not None:
+        first, _, second = cast(list[nn.Linear], list(predictor.choice))
+        choice = [
+            of_si(_array(first.weight), _array(first.bias)),
+            (_array(second.weight), _array(second.bias)),
+        ]
+        outlet, outlet_bias = np.concatenate(list(heads)), biases.reshape(-1)
+        scale = np.tile(scale, predictor.outcomes)
     if predictor.prior is not None:
         prior = of_si(_array(predictor.prior.inlet), _array(predictor.prior.bias))
         learned = (heads - outlet)[:, :latent].reshape(-1, heads.shape[2])
@@ -128,6 +139,7 @@ def _rearranged(model: Jepa) -> _Step:
         (outlet * scale[:, None], outlet_bias * scale),
         prior,
         apart,
+        choice,
     )
 
 
@@ -217,6 +229,14 @@ def _step(graph: _Graph, weights: _Step, carries: list[str], actions: str) -> li
     normed = graph.add("LayerNormalization", [x, gain, bias], "normed", epsilon=_EPSILON)
     last = graph.silu(normed)
     change = graph.linear(last, "outlet", *weights.outlet)
+    if weights.choice is not None:
+        narrow, chance = weights.choice
+        chances = graph.silu(graph.linear(inputs, "choice.first", *narrow))
+        chances = graph.linear(chances, "choice.second", *chance)
+        likeliest = graph.add("ArgMax", [chances], "likeliest", axis=1)
+        outcomes = graph.constant("outcomes", np.array([0, len(chance[1]), -1]))
+        each = graph.add("Reshape", [change, outcomes], "each")
+        change = graph.add("GatherND", [each, likeliest], "change", batch_dims=1)
     results = [graph.add("Add", [carries[-1], change], "next")]
     if weights.prior is not None and weights.apart is not None:
         prior = graph.silu(graph.linear(inputs, "prior", *weights.prior))

@@ -98,6 +98,8 @@ class OnnxWorldModel:
         self.energies = energies
         self._encoder = encoder
         self._predictor = predictor
+        # What some predictors tell besides: "disagreement" of heads (B,), "outcomes" (B, K, N, D).
+        self._extra = [output.name for output in predictor.get_outputs()][2:]
         self._rollout = rollout
         self._critic = critic
 
@@ -132,17 +134,29 @@ class OnnxWorldModel:
         Returns:
             Next latent ``(B, N, D)`` and next proprio ``(B, P)``, SI.
         """
-        next_latent, next_proprio = self._step(latents, proprio, actions)[:2]
+        next_latent, next_proprio = self._step(latents, proprio, actions, ())
         return next_latent, next_proprio
 
-    def _step(self, latents: Array, proprio: Array, actions: Array) -> list[Array]:
-        """`predict`, and with several heads their disagreement ``(B,)``."""
+    def outcomes(self, latents: Array, proprio: Array, actions: Array) -> Array:
+        """The next latents ``(B, K, N, D)`` of all outcomes that the model knows, often one.
+
+        Arguments as of `predict`, which gives the likeliest; `world_model.energy.least_energy`
+        holds them against what was seen.
+        """
+        if "outcomes" not in self._extra:
+            return self.predict(latents, proprio, actions)[0][:, None]
+        return self._step(latents, proprio, actions, ("outcomes",))[2]
+
+    def _step(
+        self, latents: Array, proprio: Array, actions: Array, extra: tuple[str, ...]
+    ) -> list[Array]:
+        """`predict`, and what else is asked of the predictor."""
         feed = {
             "latents": np.ascontiguousarray(latents),
             "proprio": np.ascontiguousarray(proprio),
             "actions": np.ascontiguousarray(actions),
         }
-        return self._predictor.run(None, feed)
+        return self._predictor.run(["next_latent", "next_proprio", *extra], feed)
 
     @property
     def has_critic(self) -> bool:
@@ -195,10 +209,11 @@ class OnnxWorldModel:
         past = np.broadcast_to(state.actions, (batch, *state.actions.shape))
         applied = np.concatenate([past, actions], axis=1, dtype=np.float32)
         disagreement: list[Array] = []
+        extra = tuple(name for name in self._extra if name == "disagreement")
         for step in range(horizon):
             window = slice(step, step + context)
             latents[:, step + context], proprio[:, step + context], *apart = self._step(
-                latents[:, window], proprio[:, window], applied[:, window]
+                latents[:, window], proprio[:, window], applied[:, window], extra
             )
             disagreement += apart
         return Rollouts(

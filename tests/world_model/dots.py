@@ -39,7 +39,7 @@ def moving_dot(seed: int, length: int = 40) -> Episode:
     action = np.zeros(2)
     images, positions, actions = [], [], []
     for _ in range(length):
-        images.append(_draw(position))
+        images.append(draw_dot(position))
         positions.append(position)
         action = np.clip(0.7 * action + rng.normal(0, 0.5, 2), -1, 1)
         actions.append(action)
@@ -55,7 +55,8 @@ def moving_dot(seed: int, length: int = 40) -> Episode:
     )
 
 
-def _draw(position: NDArray[np.float64]) -> NDArray[np.uint8]:
+def draw_dot(position: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """A dot of 0.1 at a position ``(2,)`` of the unit square."""
     grid = (np.arange(SIZE) + 0.5) / SIZE
     distance = (grid[None, :] - position[0]) ** 2 + (grid[:, None] - position[1]) ** 2
     glow = np.exp(-distance / 0.01)[..., None]
