@@ -265,6 +265,11 @@ class CommandFilter:
         if self._arm is not None:
             self._arm.hold_orientation(self.motion.position)
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is known where motion begins; until then nothing may be sent."""
+        return not (self._located and self._released)
+
     def release(self) -> None:
         """Nothing is sent from now on: motion begins anew where the robot is when it is armed."""
         if self.motion.rests:
@@ -333,17 +338,16 @@ class CommandFilter:
         assert situation.position is not None
         reading = np.asarray(situation.position, np.float64)
         if self._released:
-            if situation.armed and not situation.estop:
-                self._released = False
-            else:
-                self.begin(reading)
-                return
+            # With the reading of this very tick: one from before may be of another place.
+            self.begin(reading)
+            self._released = situation.estop or not situation.armed
+            return
         taken_s = now_s - max(0.0, situation.position_age_s) - self._delay_s
         error = self._tracker.error(taken_s, reading)
         if error is None:
             return
         far = bool(np.abs(error).max() > self.times.tracking)
-        self._lost_track = far and not self._shadow
+        self._lost_track = (self._lost_track or far) and not self._shadow
         self._lost_for_s = self._lost_for_s + self._dt_s if self._lost_track else 0.0
         if self._corrected and self.motion.rests and self._lost_for_s > _LOST_S:
             self.begin(reading)  # it takes velocities and was told to stand: it is where it is

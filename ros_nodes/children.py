@@ -88,7 +88,10 @@ class Child:
         """The last line it wrote, which is where Python puts the error."""
         if self.log is None:
             return "see its output above"
-        text = self.log.read_text(errors="replace")
+        try:
+            text = self.log.read_text(errors="replace")
+        except OSError as error:
+            return f"its log is gone ({error})"
         lines = [line for line in text.splitlines() if line.strip()]
         return f"{lines[-1].strip()} ({self.log})" if lines else f"it wrote nothing ({self.log})"
 

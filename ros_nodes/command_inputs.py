@@ -32,10 +32,14 @@ from ros_nodes.process_watch import ProcessWatch
 # A reading that is older than the one before by less than this came late; by more, its source
 # started anew.
 _LATE_NS = NS_PER_S
+# What is moved meanwhile says how fast a robot is that does not say so itself: long enough for the
+# noise of two readings not to look like motion.
+_MOMENT_NS = NS_PER_S // 10
+_LAST_NS = 2**63  # what a stamp of ROS can be, and more than that
 
 
 class _Reading(NamedTuple):
-    """Where the axes are ``(N,)``, stamp, monotonic arrival, and speed where it is known."""
+    """Where the axes are ``(N,)``, stamp, monotonic arrival, and their speed; NaN if not known."""
 
     position: NDArray[np.float64]
     stamp_ns: int
@@ -61,6 +65,7 @@ class CommandInputs:
         self._lock = threading.Lock()
         self._schedule = PlanSchedule()
         self._reading: _Reading | None = None
+        self._moment_ago: _Reading | None = None
         self._status: _Status | None = None
         self._agent: ProcessWatch | None = None
         self.gripper_m: float | None = None
@@ -83,15 +88,17 @@ class CommandInputs:
             raise ValueError(
                 f"tool_pose is in frame {frame!r}, expected {self._given.base_frame!r}"
             )
-        self._take_reading(pose_to_position(message), stamp_to_ns(message.header.stamp), now_s, 0.0)
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        self._take_reading(pose_to_position(message), stamp_ns, now_s, float("nan"))
 
     def take_joints(self, message: JointState, now_s: float) -> None:
         """Where the joints are; by name, in any order, others among them."""
         index = {name: i for i, name in enumerate(message.name)}
-        positions, speed = np.array(message.position), 0.0
+        positions, speed = np.array(message.position), float("nan")
         joint = self._given.gripper_joint
         if joint in index and index[joint] < len(positions):
-            self.gripper_m = float(positions[index[joint]])
+            gripper_m = float(positions[index[joint]])
+            self.gripper_m = gripper_m if np.isfinite(gripper_m) else None
         missing = [name for name in self._given.joint_names if name not in index]
         if missing:
             raise ValueError(f"joint_states has no joint {missing[0]!r}")
@@ -99,8 +106,7 @@ class CommandInputs:
         if max(places) >= len(positions):
             raise ValueError(f"joint_states names {len(index)} joints, has {len(positions)}")
         if max(places) < len(message.velocity):
-            speeds = np.abs(np.array(message.velocity)[places])
-            speed = float(speeds[np.isfinite(speeds)].max(initial=0.0))
+            speed = float(np.abs(np.array(message.velocity)[places]).max())
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._take_reading(positions[places], stamp_ns, now_s, speed)
 
@@ -112,13 +118,28 @@ class CommandInputs:
         before = self._reading
         if before is not None and 0 < before.stamp_ns - stamp_ns < _LATE_NS:
             raise ValueError("a reading came after a newer one")
+        if not np.isfinite(speed):
+            speed = self._speed(position, stamp_ns)
         self._reading = _Reading(position, stamp_ns, now_s, speed)
+
+    def _speed(self, position: NDArray[np.float64], stamp_ns: int) -> float:
+        """How fast the axes were in the last moment, by where they were; NaN if not known."""
+        kept, now = self._moment_ago, _Reading(position, stamp_ns, 0.0, float("nan"))
+        if kept is None or not 0 <= stamp_ns - kept.stamp_ns < 5 * _MOMENT_NS:
+            kept = now
+        elif stamp_ns - kept.stamp_ns >= _MOMENT_NS:
+            moved = float(np.abs(position - kept.position).max())
+            kept = now._replace(speed=moved * NS_PER_S / (stamp_ns - kept.stamp_ns))
+        self._moment_ago = kept
+        return kept.speed
 
     def take_status(self, message: DiagnosticArray, now_s: float) -> None:
         """What the agent says of the plan it just made."""
         values = diagnostic_values(message)
         try:
             frame_ns = int(values["image_news_ns"])
+            if not -_LAST_NS < frame_ns < _LAST_NS:
+                raise ValueError(f"image_news_ns is {frame_ns}")
             surprise = float(values.get("surprise", "0"))
         except (KeyError, ValueError) as error:
             raise ValueError(f"plan_status: {error}") from error
@@ -136,7 +157,7 @@ class CommandInputs:
     def forget(self) -> None:
         """The clock is another one: no stamp that was heard means anything."""
         self.forget_plans()
-        self._reading = self._status = None
+        self._reading = self._moment_ago = self._status = None
 
     # Any thread
 
@@ -148,8 +169,8 @@ class CommandInputs:
 
     @property
     def speed(self) -> float:
-        """The largest speed of an axis in the newest reading; 0 where it does not say."""
-        return 0.0 if self._reading is None else self._reading.speed
+        """The largest speed of an axis, per second, in the newest reading; NaN if not known."""
+        return float("nan") if self._reading is None else self._reading.speed
 
     def situation(
         self, stamp_ns: int, now_s: float, armed: bool, estop: bool

@@ -18,20 +18,23 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Callable
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from controller.command_filter import CommandFilter, CommandState, why_not_armed
+from controller.command_filter import CommandFilter, CommandState, pace, why_not_armed
 from controller.types import NS_PER_S
+from controller.viability import Motion
 from ros_nodes import qos
 from ros_nodes.command_inputs import CommandInputs
 from ros_nodes.command_interfaces import CommandOutput
@@ -85,6 +88,7 @@ class CommandNode(Node):
         self._state = CommandState.NOT_ARMED
         self._told: tuple[object, ...] = ()  # what ~/status said last
         self._last_stamp_ns = 0
+        self._last_motion: Motion | None = None  # as it was sent
         self._owed = 0  # commands of rest still to be sent
         self._gripper_m: float | None = None
         self._realtime = False
@@ -93,7 +97,7 @@ class CommandNode(Node):
         self._clamps: Counter[str] = Counter()
         self._lateness_s: deque[float] = deque(maxlen=_LATENESS_WINDOW)
         self._spent_s: deque[float] = deque(maxlen=_LATENESS_WINDOW)
-        self._thread = threading.Thread(target=self._tick_forever, name="ticks", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ticks", daemon=True)
 
         self._status = self.create_publisher(DiagnosticArray, "~/status", qos.STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
@@ -108,8 +112,9 @@ class CommandNode(Node):
         self.create_service(SetBool, "~/arm", self._on_arm)
         self.create_service(Trigger, "~/estop", self._on_estop_call)
         self.create_service(Trigger, "~/clear_estop", self._on_clear)
-        self.create_timer(0.5, lambda: self._status.publish(self._report()))
-        self.create_timer(1.0, lambda: self._diagnostics.publish(self._report()))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a clock set back does not silence it
+        self.create_timer(0.5, lambda: self._status.publish(self._report()), clock=steady)
+        self.create_timer(1.0, lambda: self._diagnostics.publish(self._report()), clock=steady)
 
     def start(self) -> None:
         """Start ticking."""
@@ -204,10 +209,13 @@ class CommandNode(Node):
         reason = why_not_armed(self._filter.times, situation)
         if not reason and (does := self._supervisor_does()) in _WHAT_IT_DOES:
             reason = f"the supervisor's process {_WHAT_IT_DOES[does]}"
-        if not reason and self._inputs.speed > _STANDS:
-            reason = f"the robot moves already ({self._inputs.speed:.2f} rad/s)"
+        if not reason and not self._inputs.speed <= _STANDS:
+            unit = "m/s" if self._given.interface == "twist_stamped" else "rad/s"
+            reason = f"the robot moves already ({self._inputs.speed:.2f} {unit})"
+            if np.isnan(self._inputs.speed):
+                reason = "it is not known yet whether the robot stands: too few readings"
         if not reason and self._given.gripper and self._inputs.gripper_m is None:
-            reason = f"joint_states has no gripper_joint {self._given.gripper_joint!r}"
+            reason = f"joint_states has no position of gripper_joint {self._given.gripper_joint!r}"
         return reason
 
     def _supervisor_does(self) -> str:
@@ -253,6 +261,28 @@ class CommandNode(Node):
 
     # Ticking thread
 
+    def _run(self) -> None:
+        try:
+            self._tick_forever()
+        except Exception:
+            # A process that lives on without ticks would be taken for a healthy one.
+            self.get_logger().fatal(f"the ticking thread failed\n{traceback.format_exc()}")
+            self._brake_and_die()
+
+    def _brake_and_die(self) -> None:
+        """To a stand with as little code as can be; the supervisor sees to the rest."""
+        try:
+            motion, period_s = self._last_motion, 1.0 / self._given.rate_hz
+            if self._filter is not None and motion is not None:
+                stamp_ns = max(self._last_stamp_ns + 1, self.get_clock().now().nanoseconds)
+                while not motion.rests:
+                    motion = motion.after_braking(self._filter.limits.axes, period_s)
+                    self._output.send(motion, stamp_ns)
+                    stamp_ns += round(period_s * NS_PER_S)
+                    time.sleep(period_s)
+        finally:
+            os._exit(1)
+
     def _tick_forever(self) -> None:
         period_ns = round(NS_PER_S / self._given.rate_hz)
         last_ns = time.monotonic_ns()
@@ -292,6 +322,8 @@ class CommandNode(Node):
         """One command; returns whether the robot still moves or is owed one."""
         if self._filter is None:
             return False
+        if self._ending.is_set():
+            self._disarm("the node ends")  # also when a call to arm was under way
         if self._armed and self._inputs.agent == "gone":
             self._disarm("the agent's process has ended")
         if self._armed and (does := self._supervisor_does()) in _WHAT_IT_DOES:
@@ -301,7 +333,7 @@ class CommandNode(Node):
         command = self._filter.tick(situation, now_s, elapsed_s)
         self._state = command.state
         self._clamps.update(command.clamps)
-        if armed or moved:
+        if (armed or moved) and self._filter.begun:
             self._owed = _ZEROS_AFTER
         if not self._owed:
             self._filter.release()
@@ -312,7 +344,9 @@ class CommandNode(Node):
         # Within one motion stamps ascend, whatever the clock does.
         stamp_ns = self._last_stamp_ns = max(stamp_ns, self._last_stamp_ns + 1)
         self._output.send(command.motion, stamp_ns)
-        self._send_gripper(gripper if command.state is CommandState.FOLLOWING else 0.0)
+        self._last_motion = command.motion
+        share = pace(self._filter.times, situation.surprise)
+        self._send_gripper(gripper * share if command.state is CommandState.FOLLOWING else 0.0)
         tool_m_s = self._filter.tool_velocity()
         if tool_m_s is not None:
             self._output.report_applied(tool_m_s, stamp_ns)
@@ -326,9 +360,12 @@ class CommandNode(Node):
         if self._gripper_m is None:
             self._gripper_m = self._inputs.gripper_m
         if np.isfinite(wanted_m_s):
-            speed = float(np.clip(wanted_m_s, -given.gripper_speed_m_s, given.gripper_speed_m_s))
-            there = self._gripper_m + speed / given.rate_hz
-            self._gripper_m = float(np.clip(there, given.gripper_low_m, given.gripper_high_m))
+            most_m_s = given.gripper_speed_m_s * given.speed_scale
+            there_m = self._gripper_m + np.clip(wanted_m_s, -most_m_s, most_m_s) / given.rate_hz
+            # One that begins outside its limits is not made to jump back.
+            low_m = min(given.gripper_low_m, self._gripper_m)
+            high_m = max(given.gripper_high_m, self._gripper_m)
+            self._gripper_m = float(np.clip(there_m, low_m, high_m))
         self._output.send_gripper(self._gripper_m)
 
     def _tell_changes(self) -> None:

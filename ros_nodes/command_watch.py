@@ -122,14 +122,17 @@ class CommandWatch:
         noticed_s = time.monotonic()
         self._pid = ""
         heard = self._heard
-        recent = heard is not None and noticed_s - heard.arrived_s < _RECENT_S
-        if self._ending.is_set() or not (recent or self._armed):
+        # What was last told to move does so still, however long ago that was.
+        told = heard is not None and (
+            not heard.motion.rests or noticed_s - heard.arrived_s < _RECENT_S
+        )
+        if self._ending.is_set() or not (told or self._armed):
             return
         self.stops += 1
         self._armed = False
         self._latched = True
         with self._braking:
-            if heard is not None and recent:
+            if told:
                 self._brake(noticed_s)
             self._heard = None
             self._estops.publish(Bool(data=True))
@@ -142,6 +145,9 @@ class CommandWatch:
         heard = self._heard
         assert heard is not None
         motion = heard.motion
+        if noticed_s - heard.arrived_s > _RECENT_S and self._given.interface != "joint_velocity":
+            # Such a robot has come to its place, or has stopped by its own time-out.
+            motion = Motion.at_rest(motion.position)
         next_s = max(noticed_s, heard.arrived_s + self._dt_s)
         while True:
             time.sleep(max(0.0, next_s - time.monotonic()))
@@ -217,10 +223,12 @@ class CommandWatch:
             if heard is None or heard.motion.rests or self._braking.locked():
                 continue
             silent_s = now_s - heard.arrived_s
-            if on_time > 1 and self._silence_s < silent_s < _RECENT_S:
+            if on_time > 1 and silent_s > self._silence_s:
                 self._node.get_logger().error(f"no command for {1e3 * silent_s:.0f} ms in motion")
                 self._kill()
                 time.sleep(_RECENT_S)
+                if self._heard is heard:  # nobody has noticed the end of that process
+                    self.command_lost()
 
 
 def _limits(given: CommandParameters) -> AxisLimits:

@@ -157,28 +157,44 @@ class Keeper:
                 if self._ending.is_set():
                     return
                 self.state = ChildState.STARTING
-                child = self._child = self._start()
-            self._note_pid(child.process.pid)
-            ready_s = self._come_up(child)
-            if ready_s is not None:
-                self._watch(child)
+                child = self._child = self._try_start()
+            lived = child is not None and self._live(child)
             with self._lock:
                 if self._ending.is_set():
-                    return  # `end` has the child
-                code = child.collect()
-                self._child = None
+                    return  # `end` has had the child
                 self.state = ChildState.WAITING
-            self._note_pid(None)
-            lived = ready_s is not None and time.monotonic() - ready_s >= self._policy.stable_s
             self._failures = 0 if lived else self._failures + 1
-            if ready_s is not None:
-                self.problem = f"{how(code)}: {child.last_line()}"
             self._tried.set()
             delay_s = self._policy.delay_s(self._failures)
             self._say(f"{self.name} has ended, {self.problem}; starts again in {delay_s:.2f} s")
             if self._ending.wait(delay_s):
                 return
             self.restarts += 1
+
+    def _try_start(self) -> Child | None:
+        """A new process; None where the system refuses one, as without memory or disk."""
+        try:
+            return self._start()
+        except OSError as error:
+            self.problem = f"cannot be started: {error}"
+            return None
+
+    def _live(self, child: Child) -> bool:
+        """See a node through to its end; returns whether it had worked for long enough."""
+        self._note_pid(child.process.pid)
+        ready_s = self._come_up(child)
+        if ready_s is not None:
+            self._watch(child)
+        with self._lock:
+            if self._ending.is_set():
+                return True  # `end` has the child
+            code = child.collect()
+            self._child = None
+        self._note_pid(None)
+        if ready_s is None:
+            return False
+        self.problem = f"{how(code)}: {child.last_line()}"
+        return time.monotonic() - ready_s >= self._policy.stable_s
 
     def _come_up(self, child: Child) -> float | None:
         """Wait until a node is ready; None when it failed, which is then noted and it has ended."""
@@ -227,7 +243,9 @@ class Keeper:
     def _note_pid(self, pid: int | None) -> None:
         if self._pid_file is None:
             return
-        if pid is None:
-            self._pid_file.unlink(missing_ok=True)
-        else:
-            self._pid_file.write_text(f"{pid} {self.restarts}", encoding="utf-8")
+        # It only tells others: a full disk is no reason to leave the node to itself.
+        with contextlib.suppress(OSError):
+            if pid is None:
+                self._pid_file.unlink(missing_ok=True)
+            else:
+                self._pid_file.write_text(f"{pid} {self.restarts}", encoding="utf-8")

@@ -34,6 +34,7 @@ def parameter(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     any_length: bool = False,
+    may_change: bool = False,
 ) -> Value:
     """A dataclass field that is a ROS parameter.
 
@@ -44,6 +45,8 @@ def parameter(
         high: highest value allowed.
         choices: the strings allowed; empty for any.
         any_length: a list of numbers may be longer or shorter than its default.
+        may_change: the node reads it anew, so that it can be set while the node runs. Of all others
+            a change is refused: it would have no effect.
     """
     metadata = {
         "description": description,
@@ -51,6 +54,7 @@ def parameter(
         "high": high,
         "choices": choices,
         "any_length": any_length,
+        "may_change": may_change,
     }
     return field(default=default, metadata=metadata)
 
@@ -60,7 +64,9 @@ class SimParameters:
     """Parameters of `sim_node`."""
 
     env_id: str = parameter("foresee/Reach-v0", "Gymnasium id of the simulated world")
-    seed: int = parameter(0, "seed of the first reset and of the next ~/reset", low=0)
+    seed: int = parameter(
+        0, "seed of the first reset and of the next ~/reset", low=0, may_change=True
+    )
     cameras: tuple[str, ...] = parameter(("scene",), "which of the world's cameras to publish")
     image_size: int = parameter(64, "image height and width in pixels", low=16, high=1024)
     image_rate_hz: float = parameter(10.0, "camera frames per second", low=0.1, high=60.0)
@@ -401,6 +407,7 @@ def declare_parameters(node: Node, kind: type[Parameters]) -> Parameters:
             name=name,
             description=item.metadata["description"],
             additional_constraints=", ".join(item.metadata["choices"]),
+            read_only=not item.metadata["may_change"],
         )
         if low is not None and high is not None:
             if isinstance(item.default, float):

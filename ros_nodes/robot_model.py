@@ -53,6 +53,16 @@ def build_filter(given: CommandParameters, urdf: str | None) -> CommandFilter:
         ImportError: the robot takes joint commands and the extra ``safety`` is not installed.
     """
     times, dt_s = stop_times(given), 1.0 / given.rate_hz
+    if given.gripper and not given.gripper_low_m < given.gripper_high_m:
+        raise ParameterError(
+            f"parameter gripper_low_m: {given.gripper_low_m} is not below gripper_high_m "
+            f"{given.gripper_high_m}"
+        )
+    if not is_joint_interface(given) and _lines(given.keep_out):
+        raise ParameterError(
+            f"parameter keep_out: interface {given.interface} cannot keep clear of anything; "
+            "the interfaces of joints can"
+        )
     tool = AxisLimits(
         np.array(given.speed_m_s) * given.speed_scale,
         np.array(given.acceleration_m_s2),

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -31,7 +32,12 @@ from ros_nodes.command_watch import CommandWatch
 from ros_nodes.convert import diagnostics, ns_to_stamp
 from ros_nodes.diagnostics_tree import DiagnosticsTree
 from ros_nodes.keeper import ChildState, Keeper, RestartPolicy
-from ros_nodes.params import CommandParameters, SupervisorParameters, declare_parameters
+from ros_nodes.params import (
+    CommandParameters,
+    ParameterError,
+    SupervisorParameters,
+    declare_parameters,
+)
 from ros_nodes.process import Spinner, run_node, use_realtime_priority
 from ros_nodes.process_watch import identity
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR, remove_orphaned_shared_memory
@@ -48,6 +54,7 @@ _SWEEPS = 2  # looks for what a killed node left in shared memory, one a second
 # But not while its successor comes up: it takes over the same ports, and a file that is looked at
 # in that moment cannot be opened by it, which nobody would ever hear of then.
 _SWEEP_AFTER_S = 5.0
+_SILENT_TICKS = 3  # commands come with a tick between them, and one may be late
 
 
 class SupervisorNode(Node):
@@ -83,6 +90,11 @@ class SupervisorNode(Node):
         if "command_node" in self._keepers:
             kill = self._keepers["command_node"].kill
             command, node = self._command_parameters(), self._node_like("command_watch")
+            if given.silence_s < _SILENT_TICKS / command.rate_hz:
+                raise ParameterError(
+                    f"parameter silence_s: {given.silence_s} s is less than {_SILENT_TICKS} ticks "
+                    f"of command_node's rate_hz {command.rate_hz:g}"
+                )
             self._watch = CommandWatch(node, command, given.silence_s, kill)
             executor = SingleThreadedExecutor()
             executor.add_node(node)
@@ -98,7 +110,8 @@ class SupervisorNode(Node):
             lambda message: self._tree.add(message, time.monotonic()),
             qos.STATE,
         )
-        self.create_timer(1.0, self._tick)
+        # A clock that is set back does not silence it.
+        self.create_timer(1.0, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def start(self) -> None:
         """Start the nodes and wait until each is ready.

@@ -1,5 +1,6 @@
 """The command filter: it brakes for every reason it has, and never leaves a limit."""
 
+import itertools
 import math
 
 import numpy as np
@@ -242,9 +243,58 @@ def test_times_that_cannot_be_meant_are_refused(kind, wrong):
 
 def test_a_robot_that_was_moved_stands_and_then_goes_on_from_where_it_is():
     tool = Tool()
+    tool.tick(wanted=np.zeros(3))  # armed; then somebody moves it
     tool.position = tool.reported = MIDDLE + np.array([-0.2, 0.0, 0.0])
     states = [tool.tick(wanted=np.zeros(3)).state for _ in range(150)]
-    assert states[0] is CommandState.FOLLOWING  # armed before anything was known to be wrong
+    assert states[0] is CommandState.FOLLOWING  # before anything was known to be wrong
     assert states[50] is CommandState.NOT_TRACKING
     assert states[-1] is CommandState.FOLLOWING
     np.testing.assert_allclose(tool.filter.motion.position, tool.position, atol=1e-6)
+
+
+@pytest.mark.parametrize("positions_are_sent", [True, False])
+@pytest.mark.parametrize("before", [None, MIDDLE + 0.1], ids=["nowhere", "elsewhere"])
+def test_motion_begins_where_the_robot_is_when_it_is_armed_and_nothing_is_sent_before(
+    positions_are_sent, before
+):
+    command_filter = CommandFilter(LIMITS, TIMES, DT_S, positions_are_sent=positions_are_sent)
+    ticks = itertools.count(1)
+
+    def tick(**changes):
+        now_s = next(ticks) * DT_S
+        return command_filter.tick(situation(**changes), now_s, DT_S).motion.position
+
+    for _ in range(5):
+        tick(armed=False, position=before)
+    assert not command_filter.begun
+    tick(position=before, position_age_s=1.0)  # armed, and not known where
+    assert not command_filter.begun
+    np.testing.assert_array_equal(tick(wanted=np.zeros(3)), MIDDLE)
+    assert command_filter.begun
+    for _ in range(100):
+        np.testing.assert_allclose(tick(wanted=np.zeros(3)), MIDDLE, atol=1e-9)
+
+
+@pytest.mark.parametrize("positions_are_sent", [True, False])
+def test_a_robot_that_was_held_for_a_moment_does_not_go_on_by_itself_at_once(positions_are_sent):
+    # 0.15 m off for 0.3 s: one that takes positions stands until it is armed again, one that takes
+    # velocities until it has stood, where it was told to, for a second.
+    command_filter = CommandFilter(LIMITS, TIMES, DT_S, positions_are_sent=positions_are_sent)
+    states = []
+    for number in range(1, 300):
+        held = 20 <= number < 50
+        at = situation(
+            wanted=np.zeros(3), position=MIDDLE + (0.15 if held else 0.0), position_age_s=DT_S
+        )
+        states.append(command_filter.tick(at, number * DT_S, DT_S).state)
+    off = [i for i, state in enumerate(states) if state is CommandState.NOT_TRACKING]
+    assert off[0] <= 21
+    np.testing.assert_array_equal(np.diff(off), 1)
+    if positions_are_sent:
+        assert off[-1] == len(states) - 1
+        command_filter.tick(situation(armed=False), 3.0, DT_S)
+        command_filter.release()
+        command_filter.tick(situation(armed=False), 3.01, DT_S)
+        assert command_filter.tick(situation(), 3.02, DT_S).state is CommandState.FOLLOWING
+    else:
+        assert 98 <= len(off) <= 102

@@ -13,6 +13,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
+import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import TwistStamped
 from rclpy.context import Context
@@ -42,7 +43,7 @@ from ros_nodes.convert import (
     twist_to_velocity,
 )
 from ros_nodes.graph import Graph, NodeSpec
-from ros_nodes.params import CommandParameters, FakeRobotParameters
+from ros_nodes.params import CommandParameters, FakeRobotParameters, as_mapping
 from ros_nodes.process import Spinner, use_realtime_priority
 from ros_nodes.process_watch import identity
 from ros_nodes.transport import transport_environment
@@ -421,6 +422,49 @@ def test_in_shadow_mode_the_robot_is_told_nothing(robots):
     assert robot.real == []
     robot.halt()
     assert np.abs(robot.tool() - start).max() < 2e-3
+
+
+_FAILING = """
+import sys
+from controller.command_filter import CommandFilter
+tick = CommandFilter.tick
+def failing(self, *arguments):
+    command = tick(self, *arguments)
+    if command.motion.velocity[0] > 0.1:
+        raise RuntimeError("a defect")
+    return command
+CommandFilter.tick = failing
+from ros_nodes import command_node
+command_node.main()
+"""
+
+
+def test_a_defect_in_a_tick_brakes_the_robot_and_ends_the_process(robots, monkeypatch, tmp_path):
+    monkeypatch.setitem(ROBOTS, "failing", ROBOTS["base"])
+    settings = tmp_path / "settings.yaml"
+    content = {"ros__parameters": dict(as_mapping(ROBOTS["base"]))}
+    settings.write_text(yaml.safe_dump({"/**/command_node": content}))
+    arguments = ["--ros-args", "-r", "__ns:=/failing", "--params-file", str(settings)]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _FAILING, *arguments], stdout=file, stderr=file
+        )
+    try:
+        robot = Robot(robots["base"].node, "failing")
+        assert eventually(lambda: robot.status)
+        robot.call("clear_estop")
+        robot.wanted = np.array([0.2, 0.0, 0.0])
+        assert eventually(lambda: robot.call("arm").success)
+        assert process.wait(PATIENCE_S) == 1
+    finally:
+        process.kill()
+    assert "RuntimeError: a defect" in log.read_text()
+    sent = np.array([values for _, values in robot.commands])
+    assert sent[:, 0].max() > 0.09
+    np.testing.assert_array_equal(sent[-1], 0.0)
+    changes = np.abs(np.diff(sent, axis=0)) / DT_S
+    assert (changes <= np.array(robot.given.acceleration_m_s2) + 1e-6).all()
 
 
 def test_no_command_comes_of_messages_that_hold_nothing_right(robots):

@@ -84,6 +84,17 @@ def test_silence_in_motion_is_a_loss_and_silence_at_rest_is_none(scene):
     assert 0.05 < scene.killed[0] - silent_s < 0.5
 
 
+def test_a_silence_that_began_long_ago_is_one_and_nobody_else_has_to_notice(scene):
+    scene.move([SPEED] * 20)
+    time.sleep(0.8)
+    scene.watch.start()  # as after a time in which it did not run itself
+    assert eventually(lambda: scene.killed)
+    assert eventually(lambda: scene.estops == [True])
+    assert scene.watch.stops == 1
+    time.sleep(0.8)
+    assert len(scene.killed) == 1
+
+
 @pytest.mark.parametrize("silence_s", [0.01, 0.5])  # from 0.5 s on no command counts as recent
 def test_a_silence_that_would_never_be_noticed_is_refused(silence_s):
     with pytest.raises(ParameterError, match="silence_s"):

@@ -1,7 +1,9 @@
 """When a node is started again, and what is told of it."""
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -103,6 +105,33 @@ def test_one_that_never_comes_up_is_tried_again_and_says_why(keep):
         keeper.wait_started(60.0)
     assert eventually(lambda: keeper.restarts > 2)
     assert lost == []
+
+
+def test_what_the_disk_refuses_does_not_leave_a_node_to_itself(tmp_path):
+    # No pid file can be written, no log is there to be read, and one start in two fails.
+    lost, starts = [], []
+
+    def start() -> Child:
+        starts.append(1)
+        if len(starts) % 2 == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        read_end, write_end = os.pipe()
+        script = STEADY.replace("{fd}", str(write_end))
+        process = subprocess.Popen([sys.executable, "-c", script], pass_fds=(write_end,))
+        os.close(write_end)
+        return Child("node", process, tmp_path / "gone" / "log", os.fdopen(read_end, "rb"))
+
+    policy = RestartPolicy(first_s=0.01, longest_s=0.05, stable_s=0.0)
+    keeper = Keeper(
+        "node", start, policy, on_lost=lambda: lost.append(1), pid_file=tmp_path / "gone" / "pid"
+    )
+    keeper.start()
+    for deaths in (1, 2, 3):
+        assert eventually(lambda: keeper.state == ChildState.RUNNING)
+        os.kill(keeper.pid, signal.SIGKILL)
+        assert eventually(lambda deaths=deaths: len(lost) == deaths and len(starts) > 2 * deaths)
+    assert eventually(lambda: keeper.state == ChildState.RUNNING)
+    assert keeper.end() == -signal.SIGINT
 
 
 def report(name: str, level: bytes):

@@ -51,6 +51,7 @@ def gone(pid: int) -> bool:
         ),
         ("agent_node", ["-p", "bundle:=/nowhere"], "/nowhere: no such bundle folder"),
         ("recorder_node", ["-p", "path:=/dev/null/bag"], "Not a directory"),
+        ("supervisor_node", ["-p", "silence_s:=0.02"], "silence_s: 0.02 s is less than 3 ticks"),
         ("command_node", ["--params-file", "/nowhere.yaml"], "Couldn't parse params file"),
         ("command_node", ["--no-such-option"], "no-such-option"),
     ],

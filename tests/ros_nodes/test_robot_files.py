@@ -131,6 +131,13 @@ def test_parameters_that_do_not_fit_each_other_are_refused():
         build_filter(params.CommandParameters(**joint, joint_low_rad=(0.0, 0.0)), urdf)
     with pytest.raises(ValueError, match="robot_description_file: joint commands need"):
         build_filter(params.CommandParameters(**joint), None)
+    for interface in ("twist", "twist_stamped"):
+        given = params.CommandParameters(interface=interface, keep_out=("sphere 0.5 0 0.3 0.1",))
+        with pytest.raises(ValueError, match=f"keep_out: interface {interface} cannot keep"):
+            build_filter(given, None)
+    given = params.CommandParameters(gripper="g", gripper_low_m=0.04, gripper_high_m=0.0)
+    with pytest.raises(ValueError, match=r"gripper_low_m: 0\.04 is not below"):
+        build_filter(given, None)
     for where, reason in (
         ("package://nowhere/x.urdf", "no package 'nowhere'"),
         ("/nowhere.urdf", "No such file"),
