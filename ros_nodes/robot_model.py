@@ -165,8 +165,8 @@ def read_urdf(where: str) -> str:
     """The text of a URDF.
 
     Args:
-        where: a path, or ``package://<name>/<path>`` in an installed Python package or in the
-            files that come with foresee.
+        where: a path, or ``package://<name>/<path>`` in the share folder of a ROS package,
+            in an installed Python package or in the files that come with foresee.
 
     Raises:
         ParameterError: there is no such file.
@@ -184,14 +184,31 @@ def read_urdf(where: str) -> str:
 
 
 def _root_of(package: str) -> Path:
+    share = _share_of(package)
+    if share is not None:
+        return share
     if package == "foresee":
         shipped = Path(sys.prefix) / "share" / "foresee"
         source = Path(__file__).parents[1]
         return source if (source / "config" / "robots").is_dir() else shipped
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise ParameterError(f"parameter robot_description_file: no package {package!r}")
+        raise ParameterError(
+            f"parameter robot_description_file: no package {package!r}, neither of ROS (is its "
+            "workspace sourced?) nor of Python"
+        )
     return Path(next(iter(spec.submodule_search_locations)))
+
+
+def _share_of(package: str) -> Path | None:
+    """Where a sourced ROS workspace has the files of a package; None where none has it."""
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory(package))
+    # Without ROS 2 from apt there may be no index, and no AMENT_PREFIX_PATH to look in.
+    except (ImportError, LookupError, OSError, ValueError):
+        return None
 
 
 def _lines(values: tuple[str, ...]) -> list[str]:

@@ -144,3 +144,27 @@ def test_parameters_that_do_not_fit_each_other_are_refused():
     ):
         with pytest.raises(ValueError, match=reason):
             read_urdf(where)
+
+
+def in_ros_workspace(prefix: Path, package: str, file: str, text: str) -> None:
+    marker = prefix / "share" / "ament_index" / "resource_index" / "packages" / package
+    path = prefix / "share" / package / file
+    for one in (marker, path):
+        one.parent.mkdir(parents=True, exist_ok=True)
+        one.write_text("")
+    path.write_text(text)
+
+
+def test_files_of_ros_packages_are_found_where_a_workspace_is_sourced(tmp_path, monkeypatch):
+    in_ros_workspace(tmp_path, "franka_description", "robots/panda.urdf", "<robot/>")
+    in_ros_workspace(tmp_path, "foresee", "config/robots/ur5e.urdf", "<robot name='installed'/>")
+    shipped = "package://foresee/config/robots/ur5e.urdf"
+    monkeypatch.delenv("AMENT_PREFIX_PATH", raising=False)
+    with pytest.raises(ValueError, match="no package 'franka_description', neither of ROS"):
+        read_urdf("package://franka_description/robots/panda.urdf")
+    assert read_urdf(shipped) == (FOLDER / "ur5e.urdf").read_text()
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    assert read_urdf("package://franka_description/robots/panda.urdf") == "<robot/>"
+    assert read_urdf(shipped) == "<robot name='installed'/>"
+    # What no ROS package is, is still looked for in Python.
+    assert "panda_link0" in read_urdf("package://pybullet_data/franka_panda/panda.urdf")
