@@ -2,7 +2,8 @@
 
 Messages are taken as the bytes that came over the wire and written unopened. A topic is subscribed
 when its publisher appears, with the publisher's own reliability and durability, so that latched
-messages are recorded as well. The bag is complete when the node has stopped on SIGINT or SIGTERM.
+messages are recorded as well; those that nobody publishes are named in the log after some seconds
+and in ``/diagnostics``. The bag is complete when the node has stopped on SIGINT or SIGTERM.
 
 What was recorded is with the system twice a second, so that a recorder that is killed loses no
 more; `foresee data` makes such a bag whole when it reads it. When the disk is full the recording
@@ -28,7 +29,7 @@ from rclpy.qos import QoSProfile
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.rosbag2.storage_mcap import McapWriter
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from ros_nodes import qos
 from ros_nodes.convert import diagnostics, status_name
@@ -39,6 +40,7 @@ from ros_nodes.process import run_node
 _LOOK_EVERY_S = 0.2
 _DEPTH = 100
 _FLUSH_EVERY_S = 0.5
+_TOLD_AFTER_S = 5.0
 
 
 class RecorderNode(Node):
@@ -58,6 +60,8 @@ class RecorderNode(Node):
             expand_topic_name(topic, self.get_name(), self.get_namespace())
             for topic in parameters.topics
         }
+        # Of the default, which is for robots of all kinds, none ever has everything.
+        self._asked_for = parameters.topics != RecorderParameters.topics
         self._lock = threading.Lock()  # the writer is used by callbacks and closed by stop()
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         self._writer: Writer | None = None
@@ -77,6 +81,7 @@ class RecorderNode(Node):
         self.create_timer(_LOOK_EVERY_S, self._look_for_topics)
         self.create_timer(_FLUSH_EVERY_S, self._flush)
         self.create_timer(1.0, self._publish_diagnostics)
+        self._once = self.create_timer(_TOLD_AFTER_S, self._tell_what_is_missing)
 
     def start(self) -> None:
         """Nothing to start: the executor does it all."""
@@ -107,23 +112,41 @@ class RecorderNode(Node):
                 self._storage.bio.flush()
 
     def _publish_diagnostics(self) -> None:
-        level = DiagnosticStatus.ERROR if self._problem else DiagnosticStatus.OK
+        level = DiagnosticStatus.WARN if self._waiting and self._asked_for else DiagnosticStatus.OK
+        text = f"RECORDING, {self._missing()}" if self._waiting else "RECORDING"
+        if self._problem:
+            level, text = DiagnosticStatus.ERROR, self._problem
         values = {"messages": self._count, "path": str(self._path)}
         name, now_ns = status_name(self), self.get_clock().now().nanoseconds
-        text = self._problem or "RECORDING"
         self._diagnostics.publish(diagnostics(now_ns, name, text, values, level))
+
+    def _missing(self) -> str:
+        return f"waiting for: {', '.join(sorted(self._waiting))}"
+
+    def _tell_what_is_missing(self) -> None:
+        self._once.cancel()
+        if self._waiting and self._asked_for:
+            self.get_logger().warning(self._missing())
+        elif self._waiting:
+            self.get_logger().info(self._missing())
 
     def _look_for_topics(self) -> None:
         for topic in sorted(self._waiting):
             publishers = self.get_publishers_info_by_topic(topic)
             if publishers:
                 self._waiting.discard(topic)
-                self._record(topic, publishers[0].topic_type, publishers[0].qos_profile)
+                kind = publishers[0].topic_type
+                try:
+                    self._record(topic, kind, publishers[0].qos_profile)
+                except (ImportError, AttributeError, TypesysError):
+                    # The others are recorded all the same.
+                    self.get_logger().error(f"{topic}: type {kind} is not known here: left out")
 
     def _record(self, topic: str, kind: str, offered: QoSProfile) -> None:
         quality = QoSProfile(
             depth=_DEPTH, reliability=offered.reliability, durability=offered.durability
         )
+        message_class = _message_class(kind)
         with self._lock:
             if self._writer is None:
                 return
@@ -136,7 +159,7 @@ class RecorderNode(Node):
                     self._writer.write(connection, stamp_ns, data)
                     self._count += 1
 
-        self.create_subscription(_message_class(kind), topic, write, quality, raw=True)
+        self.create_subscription(message_class, topic, write, quality, raw=True)
 
 
 def _message_class(kind: str) -> type:

@@ -7,7 +7,9 @@ import time
 
 import numpy as np
 import pytest
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from std_msgs.msg import Bool
+from visualization_msgs.msg import Marker
 from waiting import PATIENCE_S, eventually
 
 from ros_nodes import qos
@@ -81,6 +83,38 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(robot, tmp_path):
             graph.check()
         assert graph.stop() == {"recorder_node": 0}
     assert len(list(read_bag(bag))) > 20
+
+
+def test_topics_that_nobody_publishes_are_named(robot, tmp_path, monkeypatch):
+    # A machine without the package of a message: an empty one is found before it.
+    hidden = tmp_path / "python" / "visualization_msgs" / "__init__.py"
+    hidden.parent.mkdir(parents=True)
+    hidden.touch()
+    paths = [str(tmp_path / "python"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+    told = []
+    topics = ("joint_states", "nobody", "odd")
+    spec = NodeSpec("recorder_node", RecorderParameters(path=str(tmp_path / "bag"), topics=topics))
+
+    def take(message) -> None:
+        told.extend((s.level, s.message) for s in message.status if s.name == "recorder_node")
+
+    with GraphClient(robot.domain_id) as client:
+        client._node.create_subscription(DiagnosticArray, "/diagnostics", take, qos.STATE)
+        with Graph([spec], tmp_path / "run", robot.domain_id) as graph:
+            graph.wait_ready(PATIENCE_S)
+            missing = "RECORDING, waiting for: /nobody, /odd"
+            assert eventually(lambda: (DiagnosticStatus.WARN, missing) in told)
+            log = tmp_path / "run" / "logs" / "recorder_node.log"
+            assert eventually(lambda: "waiting for: /nobody, /odd" in log.read_text())
+            client._node.create_publisher(Marker, "odd", qos.STATE)
+            assert eventually(lambda: "msg/Marker is not known here" in log.read_text())
+            client._node.create_publisher(Bool, "nobody", qos.STATE)
+            assert eventually(lambda: (DiagnosticStatus.OK, "RECORDING") in told)
+            graph.check()
+            assert graph.stop() == {"recorder_node": 0}
+    assert log.read_text().count("waiting for") == 1
+    assert {"/joint_states"} == {message.topic for message in read_bag(tmp_path / "bag")}
 
 
 def test_an_existing_bag_is_never_written_over(robot, tmp_path):
