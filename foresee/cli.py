@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         return fail(str(error))
     except ModuleNotFoundError as error:
-        return fail(f"{error}; install the extra that has it: pip install 'foresee[all]'")
+        return fail(f"{error}; in the checkout, install what is missing: pip install -e '.[all]'")
     except OSError as error:
         # Of a file the user named, or of a disk that is full; a fault of ours names no file.
         if error.filename is None and error.errno != errno.ENOSPC:

@@ -28,7 +28,7 @@ def section(material: Material) -> Section:
     try:
         from world_model.decoder import fit_decoder
     except ModuleNotFoundError:
-        how = "Left out: the decoder needs torch (pip install 'foresee[train]')."
+        how = "Left out: the decoder needs torch (in the checkout, pip install -e '.[train]')."
         return missing("imagination", TITLE, how)
     camera, steps = next(iter(material.bundle.spec.cameras)), material.decoder_steps
     frames = data.held.cache.images[camera]
