@@ -134,7 +134,8 @@ class Run:
     """YAML file of the controller's settings (see config/agent.yaml); by default those that came
     with the bundle."""
     task: Path | None = None
-    """YAML file of a task: settings, model and goals (see config/task.yaml)."""
+    """YAML file of a task: settings, model and goals (see config/task.yaml); --ros takes all but
+    its goals."""
     log: Path | None = None
     """New file for the inputs of every plan (MCAP), for `foresee replay`; --ros always has one."""
     goals: int = 3
@@ -166,6 +167,9 @@ class Run:
         if self.ros:
             from foresee.graph_run import GraphRun, run_graph
 
+            if self.task is not None and load_task(self.task).goals:
+                left = f"the goals of {self.task} are left out"
+                print(f"foresee: --ros gives the world's goal images; {left}", file=sys.stderr)
             job = GraphRun(
                 env_id=self.env,
                 bundle=bundle,
@@ -198,6 +202,11 @@ class Run:
         from foresee.report import table
 
         print(table(summary))
+        if summary.get("task_goals"):
+            print(
+                f"Pursued were the goals of {self.task} ({summary['task_goals']}); start, end and "
+                "what was reached are told of the world's own goal, not of them."
+            )
         if summary.get("failed"):
             print(f"foresee: the graph failed: {summary['failure']}", file=sys.stderr)
         if self.ros:

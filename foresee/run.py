@@ -95,6 +95,7 @@ def run(
         "bundle": prepared.bundle,
         "provider": used,
         "seed": seed,
+        "task_goals": len(task.goals),
         "finished": finished,
         "log": None if log is None else str(log),
         "goals": rows,

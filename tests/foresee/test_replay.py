@@ -245,7 +245,9 @@ def test_a_run_writes_a_log_and_replay_reads_it(
     assert main(["run", "--task", "a.yaml", "--agent", "b.yaml"]) == 2
 
 
-def test_a_run_pursues_the_goals_of_a_task(tmp_path: Path) -> None:
+def test_a_run_pursues_the_goals_of_a_task(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     task = tmp_path / "task.yaml"
     task.write_text(
         "goals: [{camera: true}]\n"
@@ -256,6 +258,12 @@ def test_a_run_pursues_the_goals_of_a_task(tmp_path: Path) -> None:
     (row,) = json.loads(summary.read_text())["goals"]
     # It is told to stay where it is.
     assert row["final_distance_m"] == pytest.approx(row["start_distance_m"], abs=0.06)
+    said = capsys.readouterr()
+    assert f"Pursued were the goals of {task} (1)" in said.out
+    assert "left out" not in said.err
+    # No goals are no graph: that the task's are left out is told before.
+    assert main(["run", "--ros", "--task", str(task), "--goals", "0"]) == 2
+    assert f"the goals of {task} are left out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
