@@ -236,7 +236,7 @@ def judge_links(job: Links) -> dict[str, Any]:
         found, network = judge_offline(job, agent.planner.horizon)
         assert job.data is not None
         figures |= found
-        figures["command"] = f"python -m benchmarks.links --data {job.data.name} {told}"
+        figures["command"] = f"python -m benchmarks.links --data {job.data} {told}"
     seeds = range(job.seed, job.seed + job.episodes)
     for kind in _TITLES:
         if kind not in job.only:
