@@ -128,8 +128,8 @@ class RecordData:
     """Record camera streams as ROS 2 nodes do, to an MCAP bag, while a simulated robot explores.
 
     Starts sim_node, command_node, explore_node (which moves the tool all over the workspace) and
-    recorder_node as processes, in real time. With a robot of your own, start recorder_node and
-    explore_node beside its drivers (docs/data.md). What comes of it:
+    recorder_node as processes, in real time. With a robot of your own, start recorder_node,
+    explore_node and command_node beside its drivers (docs/data.md). What comes of it:
 
       foresee data record --cameras scene front --minutes 30 --out bags/sim
       foresee data import bags/sim --config config/import.yaml --out data/sim
