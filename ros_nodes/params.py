@@ -355,6 +355,12 @@ class RecorderParameters:
         ),
         "topics to record, each from when it first appears",
     )
+    split_minutes: float = parameter(
+        30.0,
+        "after so long a new bag is begun, in the folder of the first, min",
+        low=0.01,
+        high=1e5,
+    )
 
 
 def check(values: object) -> None:

@@ -7,7 +7,9 @@ and in ``/diagnostics``. The bag is complete when the node has stopped on SIGINT
 
 What was recorded is with the system twice a second, so that a recorder that is killed loses no
 more; `foresee data` makes such a bag whole when it reads it. When the disk is full the recording
-ends there, the node goes on and says so.
+ends there, the node goes on and says so. After ``split_minutes`` a new bag is begun in the folder
+of the first, ``part-002`` and so on, with the latched messages once more: what is damaged costs one
+of them, and the index that is kept until the end of a bag, 2 MB an hour, does not grow for days.
 
 Subscribes: the topics of its parameter ``topics``. Publishes: ``/diagnostics`` (1 Hz).
 """
@@ -23,9 +25,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.clock import Clock, ClockType
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.rosbag2.storage_mcap import McapWriter
@@ -62,25 +65,26 @@ class RecorderNode(Node):
         }
         # Of the default, which is for robots of all kinds, none ever has everything.
         self._asked_for = parameters.topics != RecorderParameters.topics
+        self._folder = free_path(Path(parameters.path))
+        self._parts = 0
+        self._recorded: dict[str, str] = {}  # topic to type
+        self._latched: dict[str, bytes] = {}  # topic to its last message
+        self._connections: dict[str, Connection] = {}  # of the bag in work
         self._lock = threading.Lock()  # the writer is used by callbacks and closed by stop()
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         self._writer: Writer | None = None
         self._count = 0
         self._problem = ""
-        self._path = free_path(Path(parameters.path))
         try:
-            writer = Writer(self._path, version=9, storage_plugin=StoragePlugin.MCAP)
-            writer.open()
+            self._open()
         except (OSError, WriterError) as error:
             raise ValueError(f"parameter path: {error}") from error
-        self._writer = writer
-        self._storage: McapWriter = writer.storage  # type: ignore[assignment]
-        # Whoever wants to make an unfinished bag whole can see that this one is in work.
-        fcntl.flock(self._storage.bio, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
         self.create_timer(_LOOK_EVERY_S, self._look_for_topics)
         self.create_timer(_FLUSH_EVERY_S, self._flush)
         self.create_timer(1.0, self._publish_diagnostics)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(60.0 * parameters.split_minutes, self._split, clock=steady)
         self._once = self.create_timer(_TOLD_AFTER_S, self._tell_what_is_missing)
 
     def start(self) -> None:
@@ -91,9 +95,38 @@ class RecorderNode(Node):
         with self._lock:
             if self._writer is not None:
                 with self._disk():
-                    self._writer.close()
-                    self.get_logger().info(f"{self._count} messages in {self._path}")
+                    self._close()
                 self._writer = None
+
+    def _open(self) -> None:
+        """Begin a bag."""
+        self._parts += 1
+        path = self._folder if self._parts == 1 else self._folder / f"part-{self._parts:03d}"
+        writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+        writer.open()
+        self._path, self._writer, self._count = path, writer, 0
+        self._storage: McapWriter = writer.storage  # type: ignore[assignment]
+        # Whoever wants to make an unfinished bag whole can see that this one is in work.
+        fcntl.flock(self._storage.bio, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._connections = {
+            topic: writer.add_connection(topic, kind, typestore=self._typestore)
+            for topic, kind in self._recorded.items()
+        }
+
+    def _close(self) -> None:
+        """Finish the bag in work."""
+        assert self._writer is not None
+        self._writer.close()
+        self.get_logger().info(f"{self._count} messages in {self._path}")
+
+    def _split(self) -> None:
+        with self._lock, self._disk():
+            if self._writer is None:
+                return
+            self._close()
+            self._open()
+            for topic, data in self._latched.items():
+                self._write(topic, data)
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -151,15 +184,22 @@ class RecorderNode(Node):
             if self._writer is None:
                 return
             connection = self._writer.add_connection(topic, kind, typestore=self._typestore)
+            self._connections[topic], self._recorded[topic] = connection, kind
+        latched = offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
-        def write(data: bytes, connection: Connection = connection) -> None:
-            stamp_ns = self.get_clock().now().nanoseconds
+        def write(data: bytes) -> None:
             with self._lock, self._disk():
-                if self._writer is not None:
-                    self._writer.write(connection, stamp_ns, data)
-                    self._count += 1
+                if latched:
+                    self._latched[topic] = data
+                self._write(topic, data)
 
         self.create_subscription(message_class, topic, write, quality, raw=True)
+
+    def _write(self, topic: str, data: bytes) -> None:
+        if self._writer is not None:
+            now_ns = self.get_clock().now().nanoseconds
+            self._writer.write(self._connections[topic], now_ns, data)
+            self._count += 1
 
 
 def _message_class(kind: str) -> type:

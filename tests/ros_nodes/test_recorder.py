@@ -18,6 +18,7 @@ from ros_nodes.graph import Graph, NodeSpec
 from ros_nodes.params import FakeRobotParameters, RecorderParameters
 from world_model.data.bags import Bag, read_bag
 from world_model.data.recover import recover, unfinished
+from world_model.data.sources.bag import find_bags
 from world_model.data.spec import DatasetError
 
 TOPICS = ("scene/image_raw", "joint_states", "robot_description")
@@ -115,6 +116,27 @@ def test_topics_that_nobody_publishes_are_named(robot, tmp_path, monkeypatch):
             assert graph.stop() == {"recorder_node": 0}
     assert log.read_text().count("waiting for") == 1
     assert {"/joint_states"} == {message.topic for message in read_bag(tmp_path / "bag")}
+
+
+def test_a_long_recording_is_several_bags_each_with_what_is_latched(robot, tmp_path):
+    given = RecorderParameters(path=str(tmp_path / "bag"), topics=TOPICS, split_minutes=2.0 / 60.0)
+    node = NodeSpec("recorder_node", given)
+    with Graph([node], tmp_path / "run", robot.domain_id) as graph:
+        graph.wait_ready(PATIENCE_S)
+        assert eventually(lambda: (tmp_path / "bag" / "part-003").is_dir())
+        time.sleep(1.0)
+        assert graph.stop() == {"recorder_node": 0}
+    stamps_s = []
+    bags = find_bags(tmp_path / "bag")
+    assert bags == [tmp_path / "bag" / part for part in (".", "part-002", "part-003")]
+    for bag in bags:
+        messages = list(read_bag(bag))
+        assert {message.topic for message in messages} == {f"/{topic}" for topic in TOPICS}
+        stamps_s += [1e-9 * m.stamp_ns for m in messages if m.topic == "/joint_states"]
+    gaps_s = np.diff(stamps_s)
+    print(f"longest gap {gaps_s.max():.3f} s")
+    assert (gaps_s > 0.0).all()
+    assert np.percentile(gaps_s, 99) < 0.1
 
 
 def test_an_existing_bag_is_never_written_over(robot, tmp_path):

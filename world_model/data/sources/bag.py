@@ -23,14 +23,12 @@ _NEAR_NS = 2 * NS_PER_S
 
 
 def find_bags(path: Path) -> list[Path]:
-    """The bags at a path: the bag itself, or those in a folder of several, by name.
+    """The bags at a path: the bag itself, with its parts, or those in a folder of several, by name.
 
     Returns:
         Bag folders and single files; empty when there is none.
     """
     if path.suffix in (".mcap", ".db3"):
-        return [path]
-    if (path / "metadata.yaml").is_file():
         return [path]
     bags = sorted(p.parent for p in path.rglob("metadata.yaml"))
     # Files that no bag folder claims: recorded by other tools, or left by a killed recorder.
