@@ -44,7 +44,7 @@ class _Learn:
 
 @dataclass
 class Train(_Learn):
-    """Train a world model on a data set. Ctrl-C keeps a checkpoint; --resume goes on from it.
+    """Train a world model on a data set. Ctrl-C or SIGTERM keeps a checkpoint, for --resume.
 
     On several GPUs: torchrun --nproc-per-node N -m foresee train --data ... --out ...
     """

@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment of our choosing: never in the middle of a training step."""
+"""Ctrl-C and SIGTERM at a moment of our choosing: never in the middle of a training step."""
 
 from __future__ import annotations
 
@@ -11,22 +11,27 @@ from typing import Any
 class HeldInterrupt:
     """While it is entered, the first Ctrl-C only sets `requested`; the second interrupts at once.
 
-    Where nobody listens to Ctrl-C it does nothing: outside the main thread, and in a process that
-    ignores it (started in the background of a shell).
+    SIGTERM, with which service managers and `timeout` end a process, sets `requested` too, however
+    often it comes: `timeout` sends it twice, and who does not want to wait has SIGKILL. A Ctrl-C
+    after it interrupts at once.
+
+    Nothing is held outside the main thread, nor a signal that the process ignores (Ctrl-C, when it
+    was started in the background of a shell).
     """
 
     def __init__(self) -> None:
         """Nothing is held before it is entered."""
         self.requested = False
-        self._previous: Any = None
-        self._holds = False
+        self._previous: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> HeldInterrupt:
-        """Take over SIGINT."""
-        in_main_thread = threading.current_thread() is threading.main_thread()
-        if in_main_thread and callable(signal.getsignal(signal.SIGINT)):
-            self._previous = signal.signal(signal.SIGINT, self._take)
-            self._holds = True
+        """Take over the signals."""
+        if threading.current_thread() is threading.main_thread():
+            if callable(signal.getsignal(signal.SIGINT)):
+                self._hold(signal.SIGINT)
+            # Where nobody listens to this one it ends the process: that is what is to wait.
+            if signal.getsignal(signal.SIGTERM) not in (signal.SIG_IGN, None):
+                self._hold(signal.SIGTERM)
         return self
 
     def __exit__(
@@ -35,14 +40,17 @@ class HeldInterrupt:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give SIGINT back."""
-        self._give_back()
+        """Give the signals back."""
+        for number in tuple(self._previous):
+            self._give_back(number)
+
+    def _hold(self, number: signal.Signals) -> None:
+        self._previous[number] = signal.signal(number, self._take)
 
     def _take(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
-        self._give_back()
+        self._give_back(signal.SIGINT)
 
-    def _give_back(self) -> None:
-        if self._holds:
-            self._holds = False
-            signal.signal(signal.SIGINT, self._previous)
+    def _give_back(self, number: signal.Signals) -> None:
+        if number in self._previous:
+            signal.signal(number, self._previous.pop(number))

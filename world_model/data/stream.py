@@ -8,6 +8,7 @@ process decodes into the last one; then the oldest gives its place up.
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import multiprocessing
 import os
@@ -171,7 +172,8 @@ class Stream:
         """End the other process and remove what is decoded; may be called again."""
         if self._worker is not None:
             process, tasks = self._worker
-            process.terminate()
+            process.kill()
+            atexit.unregister(process.kill)
             process.join()
             tasks.close()
             self._worker = None
@@ -315,14 +317,17 @@ def _start_worker(dataset: Dataset, folder: Path) -> tuple[BaseProcess, Connecti
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, dataset, folder), daemon=True)
-    # Ctrl-C is for us alone; the process inherits that it is blocked. Starting Python's resource
-    # tracker, which is part of the first start, would unblock it in between.
+    # Ctrl-C and a SIGTERM to the whole group are for us alone; the process inherits that they are
+    # blocked. Starting Python's resource tracker, which is part of the first start, would unblock
+    # them in between.
     resource_tracker.ensure_running()
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         process.start()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    # Before what multiprocessing does at the end: it would send SIGTERM and wait.
+    atexit.register(process.kill)
     theirs.close()
     return process, ours
 
