@@ -45,6 +45,8 @@ class CheckData:
 
         if self.lag is not None and self.fix_lag is None:
             raise UsageError("--lag is for --fix-lag")
+        if self.min_frames < 1:
+            raise UsageError(f"--min-frames must be at least 1, got {self.min_frames}")
         report = check_dataset(self.data, self.min_frames, progress=sys.stderr.isatty())
         summary: dict[str, Any] = {
             "path": str(self.data),

@@ -54,6 +54,9 @@ class ImportData:
 
         if self.config is not None and self.size is not None:
             raise UsageError("--size is for imports without --config; give sizes in the file")
+        if self.size is not None and (min(self.size) < 16 or any(n % 16 for n in self.size)):
+            height, width = self.size
+            raise UsageError(f"--size {height} {width}: give multiples of 16, such as 64 64")
         mapping = load_settings(Mapping, self.config) if self.config else None
         report = import_dataset(
             self.source,

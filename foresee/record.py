@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -101,8 +102,8 @@ def _logs(out: Path) -> Path:
 
 
 def _nodes(job: RecordJob) -> list[NodeSpec]:
-    if job.minutes <= 0:
-        raise UsageError(f"--minutes must be above 0, got {job.minutes:g}")
+    if not 0 < job.minutes < math.inf:
+        raise UsageError(f"--minutes must be a number above 0, got {job.minutes:g}")
     check_seed(job.seed)
     if job.out.exists():
         raise UsageError(f"{job.out}: exists already; choose another --out")

@@ -1,4 +1,4 @@
-"""The training loop, whatever is learned: exact resume, curves, validations, Ctrl-C."""
+"""The training loop, whatever is learned: exact resume, curves, validations, Ctrl-C, SIGTERM."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from world_model.checkpoint import (
 )
 from world_model.config import RunConfig, TrainConfigError
 from world_model.curves import SHOWN_EVERY, Curves
+from world_model.data import layout
 from world_model.data.clips import Cache
 from world_model.data.mixture import Mixture
 from world_model.interrupt import HeldInterrupt
@@ -123,7 +124,9 @@ def run_method(
     progress: bool = True,
     skip_bad: bool = False,
 ) -> TrainResult:
-    """Train until ``config.steps``; Ctrl-C ends after the step, saves a checkpoint and returns.
+    """Train until ``config.steps``.
+
+    Ctrl-C and SIGTERM end it after the step: a checkpoint is saved, and it returns.
 
     Args:
         begin: builds what is learned from the data, on a device, its weights drawn from torch's
@@ -139,12 +142,14 @@ def run_method(
     Raises:
         DatasetError: the data set cannot be read, or its episodes are too short.
         CheckpointError: ``out`` holds a checkpoint already, or none to resume from, or one of
-            another data set or with other settings.
+            another data set or with other settings; or ``out`` is a data set.
         DivergedError: the loss or its gradient is no longer finite.
         TrainConfigError: the machine lacks what ``config`` asks for, or several processes cannot
             share it out.
     """
     began = time.monotonic()
+    if (out / layout.INFO).is_file():
+        raise CheckpointError(f"{out}: a data set; choose another --out for the run")
     torch.set_num_threads(config.threads or max((os.cpu_count() or 1) // ranks.local_count(), 1))
     device = _device(config)
     progress = progress and ranks.is_first()

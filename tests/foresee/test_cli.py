@@ -74,6 +74,11 @@ def test_a_misspelt_option_is_told_with_a_hint(arguments: list[str], hint: str) 
             ["data", "import", "x", "--out", "y", "--config", "z", "--size", "64", "64"],
             "--size is for imports without --config",
         ),
+        (["data", "import", "x", "--out", "y", "--size", "50", "50"], "give multiples of 16"),
+        (["data", "import", "x", "--out", "y", "--size", "0", "64"], "give multiples of 16"),
+        (["data", "check", "x", "--min-frames", "-1"], "--min-frames must be at least 1, got -1"),
+        (["data", "record", "--out", "y", "--minutes", "nan"], "a number above 0, got nan"),
+        (["data", "record", "--out", "y", "--minutes", "inf"], "a number above 0, got inf"),
         (["train", "--dat", "x", "--out", "y"], "Did you mean --data?"),
         (["train", "--data", "x", "--out", "y", "--steps", "0"], "steps must be at least 1, got 0"),
         (["train", "--data", "x", "--out", "y", "--encoder.width", "3"], "multiple of 8, got 3"),
@@ -196,6 +201,8 @@ def test_settings_that_are_wrong(
         *("--out", str(reach.bundle)),
     )
     assert "not empty" in _refused(capsys, "collect", "--out", str(reach.data))
+    line = _refused(capsys, "train", "--data", str(reach.data), "--out", str(reach.data))
+    assert line.endswith(": a data set; choose another --out for the run")
 
 
 def test_values_out_of_their_range(

@@ -81,7 +81,7 @@ def test_the_alarms_tell_when_nothing_keeps_the_latent_from_collapsing() -> None
     assert not alarms({"std_mean": 1.0, "effective_rank": 20.0, "rollout_ratio": 0.4}, 64)
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
     dots: Path, trained: Path, tmp_path: Path, ended_by: signal.Signals
 ) -> None:
@@ -102,10 +102,12 @@ def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
         assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(ended_by)
+    if ended_by is signal.SIGTERM:  # once more, as `timeout` does
+        process.send_signal(ended_by)
     code_of = process.wait(timeout=240)
     step = load_checkpoint(out).step
     assert 0 < step < SMALL.steps
-    if ended_by is signal.SIGINT:  # a step begun is ended, and none is lost
+    if ended_by is not signal.SIGKILL:  # a step begun is ended, and none is lost
         assert code_of == 0
         assert step == max(read_losses(out))
     result = train(dots, out, SMALL, resume=True, progress=False)
@@ -129,6 +131,33 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
             assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_waits_however_often_it_comes_and_ctrl_c_after_it_does_not() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
+    try:
+        with HeldInterrupt() as interrupt:
+            for _ in range(3):
+                signal.raise_signal(signal.SIGTERM)
+            assert interrupt.requested
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)  # it is given back
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with HeldInterrupt() as interrupt:
+            signal.raise_signal(signal.SIGTERM)
+        assert not interrupt.requested
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_run_does_not_go_into_a_data_set(dots: Path) -> None:
+    with pytest.raises(CheckpointError, match="a data set; choose another --out"):
+        train(dots, dots, SMALL, progress=False)
+    assert not (dots / "losses.jsonl").exists()
 
 
 def test_a_loss_that_is_not_finite_ends_training_before_the_weights_are_spoiled(
