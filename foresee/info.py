@@ -54,6 +54,7 @@ def _bundle(path: Path) -> dict[str, Any]:
         "path": str(path),
         "env": manifest.get("env_id"),
         "cameras": {name: f"{w}x{h}" for name, (h, w) in spec.cameras.items()},
+        "fits": dict(spec.fits),
         "proprio": list(spec.proprio_names),
         "action": [
             f"{n} [{low:g}, {high:g}]"
@@ -87,6 +88,7 @@ def _dataset(path: Path) -> dict[str, Any]:
         "duration_s": round(dataset.frames / spec.fps, 1),
         "fps": spec.fps,
         "cameras": {name: f"{w}x{h}" for name, (h, w) in spec.cameras.items()},
+        "fits": dict(spec.fits),
         "proprio": list(spec.proprio_names),
         "action": [
             f"{n} [{low:g}, {high:g}]"

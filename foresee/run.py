@@ -15,6 +15,7 @@ from foresee.errors import UsageError
 from foresee.evaluate import waiting_world
 from foresee.statistics import percentiles
 from foresee.worlds import check_seed, world_for
+from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.resources import resources
 from world_model.runtime import FULL_PRECISION, OnnxWorldModel, Provider, load_world_model
@@ -60,7 +61,7 @@ def run(
     def load(path: str) -> OnnxWorldModel:
         return load_world_model(Path(path), provider, variant=variant)
 
-    configurator = Configurator(resources(load), str(bundle))
+    configurator = Configurator(resources(load, ImageFitter(tqdm.write)), str(bundle))
     rows: list[dict[str, Any]] = []
     finished = False
     with contextlib.ExitStack() as stack:

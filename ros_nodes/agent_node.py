@@ -7,7 +7,8 @@ Subscribes: per camera of the bundle ``<camera>/image_raw``, ``<camera>/image_ra
 the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``; for what was really applied
 ``servo_node/delta_twist_cmds`` or, where joints are commanded, ``command_node/applied``;
 ``task`` (String, latched): a task file to change to while it runs; ``goal_file`` (String, latched):
-an image file as the goal, with ``{camera}`` in its name where there are several.
+an image file as the goal, with ``{camera}`` in its name where there are several. Images of another
+size than the bundle's are brought to it as on the import of its data (`world_model.image_fit`).
 Service: ``~/set_goal`` (Trigger): what the cameras see now is the goal.
 Publishes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray, with every plan),
 ``plan_markers`` (MarkerArray: the way of the tool that the plan asks for), ``~/process`` (String,
@@ -54,6 +55,7 @@ from ros_nodes.convert import (
     status_name,
     twist_to_velocity,
 )
+from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.latest_images import ImageSet, LatestImages
 from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.markers import path_markers, tool_path
@@ -81,6 +83,7 @@ class AgentNode(LifecycleNode):
         self._given = declare_parameters(self, AgentParameters)
         _answer_wrong_transitions(self)
         self._problem = ""  # why configuring failed
+        self._fitter = ImageFitter(lambda text: self.get_logger().info(text))
         self._loaded: LoadedAgent | None = None
         self._axes: list[int] = []
         self._subscribed: list[Subscription] = []
@@ -130,7 +133,7 @@ class AgentNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load and warm up the model, then listen."""
         try:
-            loaded = LoadedAgent(self._given, self._refuse, self._warn)
+            loaded = LoadedAgent(self._given, self._refuse, self._warn, self._fitter)
         except Exception as error:  # rclpy would swallow it without a word
             self._problem = " ".join(str(error).split()) or type(error).__name__
             self.get_logger().error(f"not configured: {self._problem}")
@@ -138,7 +141,8 @@ class AgentNode(LifecycleNode):
         self._loaded = loaded
         spec = loaded.model.spec
         self._axes = list(action_axes(spec.action_names))
-        self._latest = LatestImages(spec.cameras, self._max_skew_ns)
+        fit = partial(self._fitter, spec)
+        self._latest = LatestImages(spec.cameras, self._max_skew_ns, fit)
         self._frozen = FrozenCamera(self._given.frozen_after_m)
         self._goal_stamp_ns = 0
         cameras = ", ".join(f"{c} {h}x{w}" for c, (h, w) in spec.cameras.items())
@@ -233,7 +237,8 @@ class AgentNode(LifecycleNode):
     def _on_goal_file(self, message: String) -> None:
         if self._loaded is None:
             return
-        images = load_goal_images(GoalConfig(image=message.data), self._loaded.model)
+        goal = GoalConfig(image=message.data)
+        images = load_goal_images(goal, self._loaded.model, self._fitter)
         self._latest.put_goal_images(images, self.get_clock().now().nanoseconds)
 
     def _on_set_goal(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

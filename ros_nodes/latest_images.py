@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 
 from ros_nodes.convert import decode_image, image_to_array, stamp_to_ns
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class ImageSet:
     """
 
     stamp_ns: int
-    images: Mapping[str, NDArray[np.uint8]]
+    images: Mapping[str, Pixels]
 
 
 class LatestImages:
@@ -32,18 +34,25 @@ class LatestImages:
     `put_frame` and `put_goal` are called by one thread, `wait` by another, `close` by any.
     """
 
-    def __init__(self, cameras: Collection[str], max_skew_ns: int) -> None:
+    def __init__(
+        self,
+        cameras: Collection[str],
+        max_skew_ns: int,
+        fit: Callable[[str, Pixels], Pixels] = lambda _, pixels: pixels,
+    ) -> None:
         """Start empty and open.
 
         Args:
             cameras: names; a set is complete when each of them has an image.
             max_skew_ns: frames further apart than this are not one observation.
+            fit: brings the image of a camera, of a message, to the size that is wanted.
         """
         self._cameras = frozenset(cameras)
         self._max_skew_ns = max_skew_ns
+        self._fit = fit
         self._changed = threading.Condition()
-        self._frames: dict[str, tuple[int, NDArray[np.uint8]]] = {}
-        self._goals: dict[str, tuple[int, NDArray[np.uint8]]] = {}
+        self._frames: dict[str, tuple[int, Pixels]] = {}
+        self._goals: dict[str, tuple[int, Pixels]] = {}
         self._new_frame = False
         self._new_goal = False
         self._closed = False
@@ -54,7 +63,9 @@ class LatestImages:
         Raises:
             ValueError: the message does not hold what it says; nothing changes then.
         """
-        taken = stamp_to_ns(message.header.stamp), decode_image(message)
+        # By the thread that hears: the planner is to find the newest frame ready.
+        pixels = self._fit(camera, decode_image(message))
+        taken = stamp_to_ns(message.header.stamp), pixels
         with self._changed:
             self._frames[camera] = taken
             stamps = [stamp_ns for stamp_ns, _ in self._frames.values()]
@@ -69,12 +80,13 @@ class LatestImages:
         Raises:
             ValueError: the message does not hold what it says; nothing changes then.
         """
-        taken = stamp_to_ns(message.header.stamp), image_to_array(message)
+        pixels = self._fit(camera, image_to_array(message))
+        taken = stamp_to_ns(message.header.stamp), pixels
         with self._changed:
             self._goals[camera] = taken
             self._new_goal = self._goals.keys() == self._cameras
 
-    def put_goal_images(self, images: Mapping[str, NDArray[np.uint8]], stamp_ns: int) -> None:
+    def put_goal_images(self, images: Mapping[str, Pixels], stamp_ns: int) -> None:
         """Take in a whole goal, ``(H, W, 3)`` uint8 RGB for each camera.
 
         Raises:
@@ -123,7 +135,7 @@ class LatestImages:
             self._changed.notify_all()
 
 
-def _image_set(taken: Mapping[str, tuple[int, NDArray[np.uint8]]]) -> ImageSet:
+def _image_set(taken: Mapping[str, tuple[int, Pixels]]) -> ImageSet:
     return ImageSet(
         stamp_ns=min(stamp_ns for stamp_ns, _ in taken.values()),
         images={camera: pixels for camera, (_, pixels) in taken.items()},

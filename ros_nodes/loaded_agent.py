@@ -15,6 +15,7 @@ from controller.configurator import Configurator, Prepared, TaskConfig, load_tas
 from controller.record import PlanRecord
 from controller.surprise import Surprise
 from ros_nodes.free_path import free_path
+from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.params import AgentParameters
 from ros_nodes.plan_log import PlanLog, setup_of
 from ros_nodes.resources import resources
@@ -47,7 +48,11 @@ class LoadedAgent:
     surprise: Surprise
 
     def __init__(
-        self, given: AgentParameters, refuse: Callable[[str], None], warn: Callable[[str], None]
+        self,
+        given: AgentParameters,
+        refuse: Callable[[str], None],
+        warn: Callable[[str], None],
+        fitter: ImageFitter,
     ) -> None:
         """Load the model and the task that the parameters name.
 
@@ -55,6 +60,7 @@ class LoadedAgent:
             given: the node's parameters.
             refuse: is told why a task was not taken.
             warn: is told what else goes wrong without ending anything.
+            fitter: brings goal images to the size that the model expects.
 
         Raises:
             ValueError: a parameter, the bundle, the task or one of its settings cannot be used.
@@ -71,7 +77,7 @@ class LoadedAgent:
         self._refuse = refuse
         self._warn = warn
         self._log: PlanLog | None = None
-        configurator = Configurator(resources(self._load_model), given.bundle)
+        configurator = Configurator(resources(self._load_model, fitter), given.bundle)
         self._switch = TaskSwitch(configurator, self._adjusted, self._check, refuse)
         try:
             prepared = configurator.prepare(self._switch.adjusted(task))
@@ -119,9 +125,11 @@ class LoadedAgent:
 
     def _check(self, agent: Agent) -> None:
         """Refuse a task whose model needs other topics or other commands."""
+        assert isinstance(agent.model, OnnxWorldModel)
         ours, asked = self.model.spec, agent.model.spec
         for what, now, then in (
             ("cameras", dict(ours.cameras), dict(asked.cameras)),
+            ("fits of images", dict(ours.fits), dict(asked.fits)),
             ("actions", tuple(ours.action_names), tuple(asked.action_names)),
         ):
             if now != then:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +13,18 @@ from controller.configurator import Resources
 from controller.goals import GoalConfig
 from controller.settings import ConfigError
 from controller.types import WorldModel
-from world_model.bundle import MANIFEST, sha256
+from ros_nodes.image_fitter import ImageFitter
+from world_model.bundle import MANIFEST, ModelSpec, sha256
 
 
-def resources(load_model: Callable[[str], WorldModel]) -> Resources:
+def resources(load_model: Callable[[str], WorldModel], fitter: ImageFitter) -> Resources:
     """Resources of this machine's file system.
 
     Args:
         load_model: bundle folder to a model on the provider and threads that are wanted.
+        fitter: brings goal images to the size that the model expects.
     """
-    return Resources(load_model, bundle_identity, load_goal_images)
+    return Resources(load_model, bundle_identity, partial(load_goal_images, fitter=fitter))
 
 
 def bundle_identity(bundle: str) -> str:
@@ -29,8 +32,12 @@ def bundle_identity(bundle: str) -> str:
     return sha256(Path(bundle) / MANIFEST)
 
 
-def load_goal_images(goal: GoalConfig, model: WorldModel) -> dict[str, NDArray[np.uint8]]:
+def load_goal_images(
+    goal: GoalConfig, model: WorldModel, fitter: ImageFitter
+) -> dict[str, NDArray[np.uint8]]:
     """Images ``(H, W, 3)`` uint8 RGB of a goal's file or recorded frame, one for each camera.
+
+    A file may have the camera's own size; a recorded frame must have the model's.
 
     Raises:
         ConfigError: one file is named for a model of several cameras.
@@ -49,4 +56,9 @@ def load_goal_images(goal: GoalConfig, model: WorldModel) -> dict[str, NDArray[n
             f"goal image {goal.image}: the model has cameras {', '.join(cameras)}; "
             "name a file for each with {camera} in its name"
         )
-    return {name: read_image(goal.image.replace("{camera}", name)) for name in cameras}
+    spec = model.spec
+    assert isinstance(spec, ModelSpec)
+    return {
+        name: fitter(spec, name, read_image(goal.image.replace("{camera}", name)))
+        for name in cameras
+    }

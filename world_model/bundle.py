@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world_model.energy import EnergyQuantiles, quantiles_from
+from world_model.image_fit import Fit, fits_of
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -49,6 +50,8 @@ class ModelSpec:
         model_dt_s: time one rollout step stands for.
         context: C, the number of past latents the predictor sees.
         latent_shape: ``(N, D)``.
+        fits: camera name to how images of another size are brought to this one, as on the import of
+            the training data; of cameras that it does not say, as an import does by default.
     """
 
     cameras: dict[str, tuple[int, int]]
@@ -59,6 +62,11 @@ class ModelSpec:
     model_dt_s: float
     context: int
     latent_shape: tuple[int, int]
+    fits: Mapping[str, Fit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Say it of every camera."""
+        object.__setattr__(self, "fits", fits_of(self.cameras, self.fits))
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,13 @@ def write_manifest(folder: Path, spec: ModelSpec, details: dict[str, Any]) -> di
     manifest = {
         "format_version": FORMAT_VERSION,
         "cameras": {
-            name: {"height": h, "width": w, "colour": "RGB", "dtype": "uint8"}
+            name: {
+                "height": h,
+                "width": w,
+                "fit": spec.fits[name],
+                "colour": "RGB",
+                "dtype": "uint8",
+            }
             for name, (h, w) in spec.cameras.items()
         },
         "proprio": [{"name": n, "unit": unit_of(n)} for n in spec.proprio_names],
@@ -267,6 +281,7 @@ def _spec(manifest: dict[str, Any]) -> ModelSpec:
         model_dt_s=float(manifest["model_dt_s"]),
         context=int(manifest["context"]),
         latent_shape=(int(manifest["latent"]["tokens"]), int(manifest["latent"]["width"])),
+        fits={n: camera["fit"] for n, camera in manifest["cameras"].items() if "fit" in camera},
     )
     if not spec.cameras or not spec.action_names:
         raise ValueError("a bundle needs at least one camera and one action")

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from world_model.checkpoint import Checkpoint, load_checkpoint, model_from_check
 from world_model.data.mixture import Mixture
 from world_model.energy import FIELD, EnergyQuantiles
 from world_model.held_out import calibrate_on
+from world_model.image_fit import Fit
 from world_model.jepa import Jepa
 from world_model.rollout_graph import OPSET, rollout_graph
 from world_model.runtime import ROLLOUT, OnnxWorldModel, Start, load_world_model
@@ -105,7 +106,7 @@ def export(
         out.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
         try:
-            spec = _spec(checkpoint, model)
+            spec = _spec(checkpoint, model, mixture.cache.spec.fits)
             _write_networks(model, spec, staging)
             details = _details(checkpoint)
             write_manifest(staging, spec, details)
@@ -131,7 +132,7 @@ def add_rollout(path: Path, name: str, graph: onnx.ModelProto, details: dict[str
         return add_network(path, name, file, details)
 
 
-def _spec(checkpoint: Checkpoint, model: Jepa) -> ModelSpec:
+def _spec(checkpoint: Checkpoint, model: Jepa, fits: Mapping[str, Fit]) -> ModelSpec:
     data = checkpoint.data
     return ModelSpec(
         cameras=dict(model.cameras),
@@ -142,6 +143,7 @@ def _spec(checkpoint: Checkpoint, model: Jepa) -> ModelSpec:
         model_dt_s=1.0 / data["fps"],
         context=checkpoint.config.predictor.context,
         latent_shape=model.latent_shape,
+        fits=fits,
     )
 
 

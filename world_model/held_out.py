@@ -230,6 +230,7 @@ def check_same(model: OnnxWorldModel, cache: Cache) -> None:
     ours, theirs = model.spec, cache.spec
     for what, expected, given in (
         ("cameras", dict(ours.cameras), dict(theirs.cameras)),
+        ("fits of images", dict(ours.fits), dict(theirs.fits)),
         ("readings", tuple(ours.proprio_names), tuple(theirs.proprio_names)),
         ("actions", tuple(ours.action_names), tuple(theirs.action_names)),
     ):
@@ -242,5 +243,7 @@ def check_same(model: OnnxWorldModel, cache: Cache) -> None:
 
 def _words(value: object) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {width}x{height}" for name, (height, width) in value.items())
+        return ", ".join(
+            f"{name} {v if isinstance(v, str) else f'{v[1]}x{v[0]}'}" for name, v in value.items()
+        )
     return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)

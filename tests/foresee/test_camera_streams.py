@@ -25,7 +25,8 @@ RATE_HZ = 2.5
 def _config(folder: Path, **changes: Any) -> Path:
     """The mapping that is shipped, with the second camera that its comment offers."""
     mapping = yaml.safe_load((ROOT / "config/import.yaml").read_text())
-    mapping["cameras"]["front"] = {"topic": "/front/image_raw", "size": [64, 64]}
+    front = {"topic": "/front/image_raw", "size": [64, 64], "fit": "stretch"}
+    mapping["cameras"]["front"] = front
     path = folder / "import.yaml"
     path.write_text(yaml.safe_dump(mapping | changes, sort_keys=False))
     return path
@@ -59,6 +60,7 @@ def test_two_minutes_of_two_cameras_become_a_bundle(
     assert main(export) == 0
     spec = load_world_model(bundle).spec
     assert dict(spec.cameras) == dict.fromkeys(CAMERAS, (64, 64))
+    assert dict(spec.fits) == {"scene": "crop", "front": "stretch"}  # what a robot is to do
     assert spec.action_names == ("tool.vx", "tool.vy", "tool.vz")
 
     bags, back = tmp_path / "bags", tmp_path / "back"
@@ -67,6 +69,7 @@ def test_two_minutes_of_two_cameras_become_a_bundle(
     again = ["--config", str(bags / "import.yaml"), "--out", str(back)]
     assert main(["data", "import", str(bags), *again]) == 0
     _compare(back, truth)
+    assert open_dataset(back).spec.fits == {"scene": "crop", "front": "stretch"}
 
 
 def _compare(path: Path, truth: Truth) -> None:

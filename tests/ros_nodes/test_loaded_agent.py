@@ -5,13 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.params import AgentParameters
 
 
 def _samples(bundle: Path, agent_config: str = "") -> int:
     given = AgentParameters(bundle=str(bundle), agent_config=agent_config)
-    loaded = LoadedAgent(given, refuse=print, warn=print)
+    loaded = LoadedAgent(given, refuse=print, warn=print, fitter=ImageFitter(print))
     return loaded.agent.config.planner.samples
 
 
@@ -30,6 +31,6 @@ def test_settings_in_the_bundle_are_the_default(bundle: Path, tmp_path: Path) ->
 def test_a_log_of_plans_is_never_written_over(bundle: Path, tmp_path: Path) -> None:
     given = AgentParameters(bundle=str(bundle), plan_log=str(tmp_path / "plans.mcap"))
     for _ in range(3):  # as after `cleanup`, or when the node was started again
-        LoadedAgent(given, refuse=print, warn=print).close()
+        LoadedAgent(given, refuse=print, warn=print, fitter=ImageFitter(print)).close()
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["plans-2.mcap", "plans-3.mcap", "plans.mcap"]

@@ -204,6 +204,10 @@ def _swap_networks(path: Path) -> None:
         (lambda p: _edit(p, lambda m: m.update(model_dt_s=-1)), "model_dt_s must lie"),
         (lambda p: _edit(p, lambda m: m["action"][0].update(high=np.inf)), "limits must be finite"),
         (lambda p: _edit(p, lambda m: m["cameras"]["scene"].update(colour="BGR")), "must be RGB"),
+        (
+            lambda p: _edit(p, lambda m: m["cameras"]["scene"].update(fit="pad")),
+            "'pad' of camera 'scene' is not one of crop, stretch",
+        ),
         (lambda p: (p / "encoder.onnx").unlink(), "encoder.onnx: missing from the bundle"),
         (lambda p: (p / "predictor.onnx").write_bytes(b"x"), "predictor.onnx: its hash differs"),
         (_wrong_width, r"do not fit the manifest \(encoder gives \(1, 16\)"),
@@ -283,9 +287,22 @@ def test_a_bundle_of_two_cameras_keeps_them_apart(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Jepa(SMALL, cameras, scale).eval()
     limit = np.ones(1, np.float32)
-    spec = ModelSpec(cameras, ("a", "b"), ("tool.vx",), -limit, limit, 0.1, 2, model.latent_shape)
+    spec = ModelSpec(
+        cameras,
+        ("a", "b"),
+        ("tool.vx",),
+        -limit,
+        limit,
+        0.1,
+        2,
+        model.latent_shape,
+        {"wrist": "stretch"},
+    )
     _write_networks(model, spec, tmp_path)
     write_manifest(tmp_path, spec, {})
+    assert open_bundle(tmp_path).spec.fits == {"left": "crop", "wrist": "stretch"}
+    _edit(tmp_path, lambda m: [camera.pop("fit") for camera in m["cameras"].values()])
+    assert open_bundle(tmp_path).spec.fits == {"left": "crop", "wrist": "crop"}  # as of before
     rng = np.random.default_rng(0)
     images = {n: rng.integers(0, 256, (*size, 3), np.uint8) for n, size in cameras.items()}
     latent = load_world_model(tmp_path, "cpu").encode(dict(reversed(images.items())))

@@ -127,12 +127,12 @@ class _AfterTen:
 
 
 def test_what_does_not_fit_together_is_told(dots: Path, tmp_path: Path) -> None:
-    spec = dataclasses.replace(SPEC, action_names=("tool.vx", "gripper"))
-    with DatasetWriter(tmp_path / "set", spec) as writer:
-        for seed in range(3):
-            writer.add(moving_dot(seed))
-    with pytest.raises(DatasetError, match=r"cannot be mixed with .* its action_names are"):
-        open_mixture([dots, tmp_path / "set"], progress=False)
+    for name, other in (("action_names", ("tool.vx", "gripper")), ("fits", {"scene": "stretch"})):
+        with DatasetWriter(tmp_path / name, dataclasses.replace(SPEC, **{name: other})) as writer:
+            for seed in range(3):
+                writer.add(moving_dot(seed))
+        with pytest.raises(DatasetError, match=rf"cannot be mixed with .* its {name} are"):
+            open_mixture([dots, tmp_path / name], progress=False)
     with pytest.raises(DatasetError, match="2 data weights for 1 data sets"):
         open_mixture([dots], (0.5, 0.5), progress=False)
     with pytest.raises(DatasetError, match="must be positive"):

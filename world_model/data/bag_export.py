@@ -87,7 +87,8 @@ def mapping_of(spec: DatasetSpec) -> ImportMapping:
     return ImportMapping(
         rate_hz=spec.fps,
         cameras={
-            name: CameraMapping(f"/{name}/image_raw", size) for name, size in spec.cameras.items()
+            name: CameraMapping(f"/{name}/image_raw", size, spec.fits[name])
+            for name, size in spec.cameras.items()
         },
         proprio=signals("/proprio", spec.proprio_names),
         actions=(action,) if action else (),

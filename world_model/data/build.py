@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from world_model.data import align
-from world_model.data.images import fit_image
 from world_model.data.mapping import NS_PER_S, ActionSignal, Mapping, Signal
 from world_model.data.plan import PlannedEpisode
 from world_model.data.spec import DatasetError, Episode
 from world_model.data.streams import Recording, Stream
 from world_model.data.units import FACTORS
+from world_model.image_fit import fit_image
 
 Samples = tuple[NDArray[np.int64], NDArray[np.float64]]
 _ROTATION = ("orientation.x", "orientation.y", "orientation.z", "orientation.w")

@@ -97,10 +97,15 @@ def _signature(dataset: Dataset) -> dict[str, list[int]]:
     return signature
 
 
+def _held(dataset: Dataset) -> dict[str, Any]:
+    """The specification of what is held; how images came to their size changes none of it."""
+    return {name: value for name, value in dataset.spec.to_json().items() if name != "fits"}
+
+
 def _marker(dataset: Dataset) -> dict[str, Any]:
     return {
         "format": FORMAT,
-        "spec": json.loads(json.dumps(dataset.spec.to_json())),
+        "spec": json.loads(json.dumps(_held(dataset))),
         "lengths": [info.length for info in dataset.episodes],
         "left_out": list(dataset.left_out),
         "files": _signature(dataset),
@@ -188,7 +193,7 @@ def _build(dataset: Dataset, folder: Path, progress: bool) -> None:
 
 def check_hashes(dataset: Dataset) -> str:
     """Compare every file with its hash as written; return the hash of them all."""
-    summary = hashlib.sha256(json.dumps(dataset.spec.to_json(), sort_keys=True).encode())
+    summary = hashlib.sha256(json.dumps(_held(dataset), sort_keys=True).encode())
     for name in dataset.files():
         summary.update(f"{name} {dataset.check_hash(name)}\n".encode())
     if dataset.left_out:

@@ -270,9 +270,7 @@ def read_info(path: Path) -> Info:
     extra = info.get("foresee") or {}
     try:
         read = Info(
-            spec=DatasetSpec.from_json(extra["spec"])
-            if "spec" in extra
-            else _spec_from(info, path),
+            spec=DatasetSpec.from_info(extra) if "spec" in extra else _spec_from(info, path),
             limits_declared="spec" in extra,
             total=int(info["total_episodes"]),
             frames=int(info["total_frames"]),

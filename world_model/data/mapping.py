@@ -9,9 +9,9 @@ from collections.abc import Mapping as MappingType
 from dataclasses import dataclass, field
 from typing import Literal
 
-from world_model.data.images import Fit
 from world_model.data.spec import DatasetError, DatasetSpec
 from world_model.data.units import FACTORS
+from world_model.image_fit import DEFAULT_FIT, Fit
 
 NS_PER_S = 1_000_000_000
 # Of a period. The first camera's images are the frames, at even steps; those of another camera
@@ -37,7 +37,7 @@ class CameraMapping:
 
     topic: str
     size: tuple[int, int]
-    fit: Fit = "crop"
+    fit: Fit = DEFAULT_FIT
     max_age_s: float | None = None
     stamp: Literal["header", "recorded"] = "header"
     delay_s: float = 0.0
@@ -238,4 +238,5 @@ class Mapping:
             robot_type=self.robot_type,
             env_id=self.env_id,
             seed=self.seed,
+            fits={name: camera.fit for name, camera in self.cameras.items()},
         )

@@ -173,7 +173,7 @@ def _common(one: DatasetSpec, other: DatasetSpec, name: str) -> DatasetSpec:
     Raises:
         DatasetError: they differ in what a model sees or does.
     """
-    for field in ("cameras", "proprio_names", "action_names", "fps"):
+    for field in ("cameras", "fits", "proprio_names", "action_names", "fps"):
         a, b = getattr(one, field), getattr(other, field)
         if a != b:
             raise DatasetError(f"{name}: its {field} are {b}, not {a}")

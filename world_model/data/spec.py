@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from world_model.image_fit import Fit, fits_of
+
 
 class DatasetError(ValueError):
     """A data set, or an episode for it, that cannot be used; one line saying what and where.
@@ -41,6 +43,8 @@ class DatasetSpec:
         robot_type: name of the robot, as LeRobot writes it.
         env_id: Gymnasium id of the environment that was recorded, None for a real robot.
         seed: seed the recording started from, None where there is none.
+        fits: camera name to how its images of another size were brought to this one on import, and
+            are to be; of cameras that it does not say, as an import does by default.
 
     Raises:
         DatasetError: from the constructor, when a field is out of its limits.
@@ -56,6 +60,7 @@ class DatasetSpec:
     robot_type: str = "unknown"
     env_id: str | None = None
     seed: int | None = None
+    fits: Mapping[str, Fit] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Bring sequences (NumPy arrays, JSON lists) to plain tuples, then check them."""
@@ -66,6 +71,10 @@ class DatasetSpec:
         for name in ("action_low", "action_high"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
         self._check()
+        try:
+            object.__setattr__(self, "fits", fits_of(cameras, self.fits))
+        except ValueError as error:
+            raise DatasetError(str(error)) from error
 
     def _check(self) -> None:
         if not (math.isfinite(self.fps) and self.fps > 0):
@@ -114,6 +123,23 @@ class DatasetSpec:
             return cls(**values)
         except (TypeError, AttributeError) as error:
             raise DatasetError(f"data set specification is not usable: {error}") from error
+
+    @classmethod
+    def from_info(cls, extra: Mapping[str, Any]) -> DatasetSpec:
+        """Read the specification in what foresee keeps in ``info.json``.
+
+        Args:
+            extra: has ``spec`` and, of an import, ``origin``, which alone said how images were
+                fitted before the specification did.
+
+        Raises:
+            DatasetError: see `from_json`.
+        """
+        values = dict(extra["spec"])
+        if "fits" not in values and (origin := extra.get("origin")):
+            cameras = origin.get("mapping", {}).get("cameras", {})
+            values["fits"] = {name: camera["fit"] for name, camera in cameras.items()}
+        return cls.from_json(values)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def read_written(path: Path, spec: DatasetSpec, origin: Mapping[str, Any] | None
     try:
         info = json.loads(name.read_text(encoding="utf-8"))
         extra = info["foresee"]
-        found, sums = DatasetSpec.from_json(extra["spec"]), extra["sums"]
+        found, sums = DatasetSpec.from_info(extra), extra["sums"]
         if found != spec or extra.get("origin") != json.loads(json.dumps(origin)):
             what = "another source or mapping" if found == spec else "another specification"
             raise DatasetError(

@@ -17,7 +17,7 @@ import pytest
 from recorded import CONFIG, NS, START_NS, Scene, image, level, mapping, message, record
 from rosbags.rosbag2 import StoragePlugin
 
-from world_model.data import Dataset, DatasetError, importing, open_dataset
+from world_model.data import Dataset, DatasetError, build_cache, importing, open_dataset
 from world_model.data.importing import ImportReport, import_dataset
 from world_model.data.mapping import Mapping
 from world_model.data.streams import make_stream
@@ -132,6 +132,30 @@ def test_the_nearest_image_of_a_second_camera_goes_with_each_frame(tmp_path: Pat
         levels = episode.images[name][..., 0].mean(axis=(1, 2))
         np.testing.assert_allclose(levels, np.arange(20), atol=2)
     assert report.cameras["wrist"].oldest_ms == pytest.approx(20.0)
+    assert dataset.spec.fits == {"cam": "crop", "wrist": "stretch"}
+
+
+def test_how_images_were_fitted_is_known_of_older_imports_too(tmp_path: Path) -> None:
+    bag = record(tmp_path / "bag", Scene(seconds=2, size=(24, 40)))
+    cameras = {"cam": {"topic": "/cam", "size": [16, 16], "fit": "stretch"}}
+    _, dataset = taken(bag, tmp_path / "set", mapping(cameras=cameras))
+    known = build_cache(dataset.path, progress=False).dataset_hash
+    file = dataset.path / "meta/info.json"
+    info = json.loads(file.read_text())
+    assert info["foresee"]["spec"].pop("fits") == {"cam": "stretch"}
+    file.write_text(json.dumps(info))
+    older = build_cache(dataset.path, progress=False)
+    assert older.spec.fits == {"cam": "stretch"}  # of the mapping, which was always kept
+    # Runs on data sets of before stay runs on them: the pictures are the same.
+    shutil.rmtree(dataset.path / ".cache")
+    assert build_cache(dataset.path, progress=False).dataset_hash == older.dataset_hash == known
+    info["foresee"].pop("origin")
+    file.write_text(json.dumps(info))
+    assert open_dataset(dataset.path).spec.fits == {"cam": "crop"}
+    info["foresee"]["spec"]["fits"] = {"cam": "pad"}
+    file.write_text(json.dumps(info))
+    with pytest.raises(DatasetError, match="fit 'pad' of camera 'cam' is not one of crop, stretch"):
+        open_dataset(dataset.path)
 
 
 def test_a_marker_says_where_episodes_are(tmp_path: Path) -> None:

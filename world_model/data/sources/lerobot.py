@@ -22,6 +22,7 @@ from world_model.data.spec import DatasetError, DatasetSpec
 from world_model.data.streams import NS_PER_S, Item, Marker, Stream, make_stream
 from world_model.data.tables import integers, read_table, vectors_from_arrow
 from world_model.data.video import decode_frames
+from world_model.image_fit import DEFAULT_FIT
 
 
 class LeRobotSource:
@@ -74,12 +75,15 @@ class LeRobotSource:
         Raises:
             DatasetError: there is no camera.
         """
+        spec = DatasetSpec.from_info(self._extra) if "spec" in self._extra else None
+        fits = spec.fits if spec else {}
         cameras = {}
         for key, column in self.features.items():
             if column["dtype"] in ("video", "image"):
                 name = key.removeprefix(layout.IMAGES).removeprefix("observation.")
-                cameras[name.replace("/", "_")] = CameraMapping(key, size or _image_size(column))
-        spec = DatasetSpec.from_json(self._extra["spec"]) if "spec" in self._extra else None
+                name = name.replace("/", "_")
+                fit = fits.get(name, DEFAULT_FIT)
+                cameras[name] = CameraMapping(key, size or _image_size(column), fit)
         actions = []
         if layout.ACTION in self.features:
             names = element_names(self.features, layout.ACTION)
