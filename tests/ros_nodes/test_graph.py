@@ -10,8 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import Image
 from waiting import PATIENCE_S, eventually, stands_still, tool
 
+from ros_nodes import qos
+from ros_nodes.convert import array_to_image
 from ros_nodes.graph import GraphError, sim_graph
 from world_model.data.bags import read_bag
 
@@ -74,6 +77,22 @@ def test_moves_to_a_goal_image_by_its_camera(running, world):
     assert distance_m() < 0.1  # it stays there
     assert client.frame.shape == (64, 64, 3)
     running.graph.check()
+
+
+def test_a_goal_image_that_cannot_be_read_is_dropped_and_the_old_goal_kept(running):
+    client, kept = running.client, running.client.plan_status.goal_stamp_ns
+    message = array_to_image(np.zeros((32, 32, 3), np.uint8), kept + 1, "")
+    message.encoding = "16UC1"
+    goals = client._node.create_publisher(Image, "scene/goal_image", qos.LATCHED)
+    goals.publish(message)
+    log = running.run_dir / "logs" / "agent_node.log"
+    told = "scene/goal_image: message dropped: image encoding '16UC1'"
+    assert eventually(lambda: told in log.read_text())
+    client._node.destroy_publisher(goals)
+    made = len(client.plan_reports())
+    assert eventually(lambda: len(client.plan_reports()) > made + 10)
+    assert eventually(lambda: client.plan_status.usable)
+    assert client.plan_status.goal_stamp_ns == kept
 
 
 def test_a_hung_planner_stops_the_robot(running, world):
