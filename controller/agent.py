@@ -41,7 +41,7 @@ class AgentState:
     Attributes:
         frames: what was perceived, oldest first.
         commands: what was applied.
-        plans: the last plans, oldest first.
+        plans: the one in force at the last frame and those that start later, oldest first.
         warm_start: the last plan that was usable; ``None`` before the first.
         goal: where to go; ``None`` before the first goal.
         seed: of the search.
@@ -236,21 +236,23 @@ class Agent:
             ValueError: when an applied command does not fit the model; nothing changes then.
         """
         begin_ns = time.monotonic_ns()
-        spec, config = self._model.spec, self._config
-        size = len(spec.action_names)
+        size = len(self._model.spec.action_names)
         frames = perceive(self._model, state.frames, observation)
+        before_ns = state.frames[-1].stamp_ns if state.frames else observation.stamp_ns
         if applied is None:
-            since_ns = state.frames[-1].stamp_ns if state.frames else observation.stamp_ns
             applied = planned_commands(
-                state.plans, since_ns, observation.stamp_ns, self._step_ns, size
+                state.plans, before_ns, observation.stamp_ns, self._step_ns, size
             )
-        commands = state.commands.extended(applied, oldest_ns=frames[0].stamp_ns)
+        # None is forgotten unseen, not even in a gap that is longer than the context.
+        commands = state.commands.extended(applied, min(before_ns, frames[0].stamp_ns))
         if state.course is not None:
             course = state.course.advanced(frames[-1].latent, observation.stamp_ns)
             state = replace(state, course=course, goal=course.goal)
         plan = self._plan(state, frames, commands, observation, begin_ns, now_ns)
-        # As many plans as can still be in force before the next one starts.
-        plans = (*state.plans, plan)[-(config.latency_steps + 2) :]
+        # Those that are, or are still to come, in force: how many depends on the camera's rate.
+        plans = (*(p for p in state.plans if p.start_ns < plan.start_ns), plan)
+        begun = sum(p.start_ns <= observation.stamp_ns for p in plans)
+        plans = plans[max(begun - 1, 0) :]
         next_state = replace(
             state,
             frames=frames,

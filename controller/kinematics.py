@@ -84,9 +84,12 @@ class Kinematics:
         tool_frame: frame of the URDF that is the tool.
         surroundings: what it must not touch.
         home: ``(N,)`` posture it prefers where the tool leaves it the choice, rad.
+        base_frame: frame of the URDF that all places, velocities and surroundings are in; empty
+            for its root. No joint that is commanded may move it.
 
     Raises:
-        ValueError: not a URDF, or a joint or frame that is not in it; one line that names it.
+        ValueError: not a URDF, or a joint or frame that is not in it or, being the base, moves;
+            one line that names it.
         ImportError: the extra ``safety`` is not installed.
     """
 
@@ -97,6 +100,7 @@ class Kinematics:
         tool_frame: str,
         surroundings: Surroundings,
         home: Sequence[float] | Vector,
+        base_frame: str = "",
     ) -> None:
         import pink
         import pinocchio as pin
@@ -104,6 +108,8 @@ class Kinematics:
         self._pin = pin
         self._pink = pink
         model = _reduced(pin, urdf, joints)
+        if base_frame:
+            _place(model, base_frame)
         order = [model.names[i] for i in range(1, model.njoints)]
         self._order = np.array([order.index(name) for name in joints])  # ours to Pinocchio's
         self._back = np.argsort(self._order)
@@ -136,7 +142,7 @@ class Kinematics:
         return tuple(self._scene.pairs)
 
     def tool_position(self, position: Vector) -> Vector:
-        """Where the tool is, ``(3,)`` m, for joints at ``position (N,)`` rad."""
+        """Where the tool is in the base frame, ``(3,)`` m, for joints at ``position (N,)`` rad."""
         return self._tool_pose(position).translation.copy()
 
     def hold_orientation(self, position: Vector) -> None:
@@ -204,7 +210,7 @@ class Kinematics:
 
         Args:
             position: ``(N,)`` of the joints, rad.
-            wanted_m_s: ``(3,)`` velocity of the tool in the frame of the URDF's root.
+            wanted_m_s: ``(3,)`` velocity of the tool in the base frame.
             low: ``(N,)`` lowest joint velocity, rad/s.
             high: ``(N,)`` highest.
             dt_s: the tick.
@@ -340,6 +346,29 @@ def _reduced(pin: PinObject, urdf: str, joints: Sequence[str]) -> PinObject:
             raise ValueError(f"joint {name!r} turns without end: give it limits in the URDF")
     others = [i for i in range(1, model.njoints) if model.names[i] not in joints]
     return pin.buildReducedModel(model, others, pin.neutral(model))
+
+
+def _place(model: PinObject, base_frame: str) -> None:
+    """Put the robot where its base frame is the origin, whatever the URDF has it mounted on."""
+    root = model.frames[1].name if model.nframes > 1 else ""
+    if not model.existFrame(base_frame):
+        raise ValueError(
+            f"base_frame {base_frame!r} is not in the robot's URDF, whose root is {root!r}: name "
+            "the frame there that workspace and keep_out are given in"
+        )
+    base = model.frames[model.getFrameId(base_frame)]
+    if base.parentJoint:
+        raise ValueError(
+            f"base_frame {base_frame!r} moves with joint {model.names[base.parentJoint]!r}: name "
+            f"a frame that is fixed to the root {root!r} of the robot's URDF"
+        )
+    to_base = base.placement.inverse()
+    for joint in range(1, model.njoints):
+        if not model.parents[joint]:
+            model.jointPlacements[joint] = to_base * model.jointPlacements[joint]
+    for frame in model.frames:
+        if not frame.parentJoint:
+            frame.placement = to_base * frame.placement
 
 
 def _build_scene(pin: PinObject, model: PinObject, tool: int, given: Surroundings) -> _Scene:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
 
-from controller.memory import CommandMemory
+from controller.memory import AppliedCommand, CommandMemory
 from controller.perception import Frame, model_state
 from controller.types import NS_PER_S, Array, ModelState, WorldModel
 
-_SUSTAINED = 2  # frames: one odd image is none yet
+# In steps of the model:
+_LEAST = 0.75  # nearer frames are not held against each other
+_LATE = 0.25  # nor are those that are farther apart by more than this than K
+_SUSTAINED = 1.25  # what is gone sooner, one odd image, is no surprise
+_FEWEST = 2  # frames, where they are farther apart than that
 
 
 class Surprise:
@@ -20,8 +24,11 @@ class Surprise:
     The energy is the mean squared difference of the latent seen and the latent predicted from K
     steps of the model before, or from as many as there are, with the commands applied since; a
     frozen image differs from that by more with every step the robot moves. The surprise is that
-    energy over the one rarely exceeded, the smallest of the last two frames. A robot that stands
-    still in front of a frozen image is nothing to be surprised at.
+    energy over the one rarely exceeded, the smallest of the last step. A robot that stands still
+    in front of a frozen image is nothing to be surprised at.
+
+    Frames may come at any rate. Where they are not a whole number of steps apart, what was expected
+    lies between two predictions, as far along as the frame does in time.
     """
 
     def __init__(self, model: WorldModel, rare: Sequence[float]) -> None:
@@ -30,15 +37,16 @@ class Surprise:
         Args:
             model: predicts.
             rare: energies rarely exceeded by predictions 1 … K steps ahead, each above 0; none for
-                a model of which that is not known, which never is surprised.
+                a model of which that is not known, and neither is its surprise ever.
         """
         self.model = model
         self._rare = tuple(rare)
-        self._states: deque[ModelState] = deque(maxlen=len(self._rare) + 1)
-        self._actions: deque[Array] = deque(maxlen=len(self._rare))  # between those
-        self._last: deque[float] = deque(maxlen=_SUSTAINED)
+        self._step_ns = round(model.spec.model_dt_s * NS_PER_S)
+        self._states: list[ModelState] = []  # of the last K steps, oldest first
+        self._commands = CommandMemory.empty(len(model.spec.action_names))  # since the first
+        self._seen: list[tuple[int, float]] = []  # stamp of a frame, its energy over the rare one
 
-    def see(self, frames: tuple[Frame, ...], commands: CommandMemory) -> float:
+    def see(self, frames: tuple[Frame, ...], commands: CommandMemory) -> float | None:
         """Compare the newest frame with what was expected of it.
 
         Args:
@@ -46,29 +54,47 @@ class Surprise:
             commands: applied.
 
         Returns:
-            the surprise: above 1 is rare; 0 while too little was seen to say, as after a gap;
-            infinite for what is not finite.
+            the surprise: above 1 is rare; infinite for what is not finite; ``None`` where it is
+            not known, because too little was seen: at the start, after a gap, or of frames that are
+            all more than K steps apart.
         """
         if not self._rare:
-            return 0.0
-        spec = self.model.spec
-        state = model_state(spec, frames, commands)
-        if self._states:
-            before_ns = self._states[-1].stamp_ns
-            steps = (state.stamp_ns - before_ns) / (spec.model_dt_s * NS_PER_S)
-            if 0.5 < steps < 1.5:
-                self._actions.append(commands.mean(before_ns, state.stamp_ns))
-            else:  # a gap, or a camera faster than the model
-                for memory in (self._states, self._actions, self._last):
-                    memory.clear()
+            return None
+        now_ns = frames[-1].stamp_ns
+        if self._states and now_ns <= self._states[-1].stamp_ns:  # another clock
+            self._states, self._seen = [], []
+        oldest_ns = now_ns - round((len(self._rare) + _LATE) * self._step_ns)
+        self._states = [s for s in self._states if s.stamp_ns >= oldest_ns]
+        self._seen = [s for s in self._seen if s[0] >= oldest_ns]
+        self._take(commands, oldest_ns)
+        state = model_state(self.model.spec, frames, commands)
         self._states.append(state)
-        ahead = len(self._actions)
-        if not ahead:
-            return 0.0
-        actions = np.stack(self._actions)[None]
-        predicted = self.model.rollout(self._states[0], actions).latents[0, -1]
-        energy = float(np.mean((predicted - state.latents[-1]) ** 2, dtype=np.float64))
-        if not np.isfinite(energy):
-            return float("inf")
-        self._last.append(energy / self._rare[ahead - 1])
-        return min(self._last) if len(self._last) == _SUSTAINED else 0.0
+        steps = (now_ns - self._states[0].stamp_ns) / self._step_ns
+        if steps >= _LEAST:
+            expected = self._expected(self._states[0], now_ns)
+            energy = float(np.mean((expected - state.latents[-1]) ** 2, dtype=np.float64))
+            if not np.isfinite(energy):
+                return float("inf")
+            rare = np.interp(steps, np.arange(1, len(self._rare) + 1), self._rare)
+            self._seen.append((now_ns, energy / float(rare)))
+        if len(self._seen) < _FEWEST:
+            return None
+        since_ns = min(now_ns - round(_SUSTAINED * self._step_ns), self._seen[-_FEWEST][0])
+        return min(surprise for stamp_ns, surprise in self._seen if stamp_ns >= since_ns)
+
+    def _take(self, commands: CommandMemory, oldest_ns: int) -> None:
+        """Remember them for longer than the agent does, who needs those of a context alone."""
+        if not self._states:
+            self._commands = commands
+            return
+        news = map(AppliedCommand, commands.stamps_ns.tolist(), commands.actions)
+        self._commands = self._commands.extended(tuple(news), oldest_ns)
+
+    def _expected(self, start: ModelState, now_ns: int) -> Array:
+        """What is to be seen now by the model and the commands since ``start``: ``(N, D)``."""
+        ends_ns = [*range(start.stamp_ns, now_ns, self._step_ns), now_ns]
+        actions = [self._commands.mean(*span) for span in itertools.pairwise(ends_ns)]
+        predicted = self.model.rollout(start, np.stack(actions)[None]).latents[0]
+        before = predicted[-2] if len(predicted) > 1 else start.latents[-1]
+        share = (now_ns - ends_ns[-2]) / self._step_ns
+        return before + np.float32(share) * (predicted[-1] - before)

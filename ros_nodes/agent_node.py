@@ -250,6 +250,12 @@ class AgentNode(LifecycleNode):
         self._joints.add(stamp_to_ns(message.header.stamp), message)
 
     def _on_pose(self, message: PoseStamped) -> None:
+        frame, ours = message.header.frame_id, self._given.base_frame
+        if frame != ours:
+            raise ValueError(
+                f"it is in frame {frame!r}, base_frame is {ours!r}: publish it in {ours!r}, or set "
+                "base_frame of all nodes to the frame of the bundle's data"
+            )
         self._poses.add(stamp_to_ns(message.header.stamp), message)
 
     def _on_command(self, message: TwistStamped) -> None:
@@ -330,8 +336,7 @@ class AgentNode(LifecycleNode):
         self._step_s.append(time.monotonic() - begin_s)
         self._plans_made += 1
         end_ns = self.get_clock().now().nanoseconds
-        surprise = self._loaded.surprise.see(agent.state.frames, agent.state.commands)
-        self._publish_status(plan, stamp_ns, now_ns, end_ns, surprise)
+        self._publish_status(plan, stamp_ns, now_ns, end_ns, self._loaded.watch())
 
     def _news_ns(self, frames: ImageSet) -> int:
         """When the cameras last showed anything new; only a robot with a tool pose can tell."""
@@ -347,7 +352,7 @@ class AgentNode(LifecycleNode):
             self._markers.publish(path_markers(path, self._given.base_frame, plan.start_ns))
 
     def _publish_status(
-        self, plan: Plan, stamp_ns: int, begin_ns: int, end_ns: int, surprise: float
+        self, plan: Plan, stamp_ns: int, begin_ns: int, end_ns: int, surprise: float | None
     ) -> None:
         self._status = plan.status.value
         values = self._begun(self._status, stamp_ns) | plan_values(plan)
@@ -356,7 +361,8 @@ class AgentNode(LifecycleNode):
             "observation_age_ms": (begin_ns - stamp_ns) / 1e6,
             "latency_ms": (end_ns - stamp_ns) / 1e6,
             "lead_ms": (plan.start_ns - end_ns) / 1e6,
-            "surprise": surprise,
+            "surprise": surprise or 0.0,
+            "surprise_known": int(surprise is not None),
         }
         message = diagnostics(end_ns, status_name(self), self._status, values, level(self._status))
         self._status_publisher.publish(message)

@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from controller.command_filter import Situation
 from controller.plan_schedule import PlanSchedule
+from controller.surprise_hold import SurpriseHold
 from controller.types import NS_PER_S
 from ros_nodes.command_interfaces import GRIPPER, action_names
 from ros_nodes.convert import (
@@ -69,6 +70,7 @@ class CommandInputs:
         self._status: _Status | None = None
         self._agent: ProcessWatch | None = None
         self.gripper_m: float | None = None
+        self._hold = SurpriseHold(given.slow_surprise, given.stop_surprise)
 
     # Executor thread; each raises ValueError for a message that is dropped, and says why
 
@@ -143,7 +145,7 @@ class CommandInputs:
             surprise = float(values.get("surprise", "0"))
         except (KeyError, ValueError) as error:
             raise ValueError(f"plan_status: {error}") from error
-        self._status = _Status(frame_ns, surprise, now_s)
+        self._status = _Status(frame_ns, self._hold.counts(surprise, now_s), now_s)
 
     def take_agent(self, text: str) -> None:
         """Which process the agent is."""

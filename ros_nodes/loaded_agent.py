@@ -14,6 +14,7 @@ from controller.config import AgentConfig, load_agent_config
 from controller.configurator import Configurator, Prepared, TaskConfig, load_task
 from controller.record import PlanRecord
 from controller.surprise import Surprise
+from controller.types import NS_PER_S
 from ros_nodes.free_path import free_path
 from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.params import AgentParameters
@@ -26,6 +27,7 @@ from world_model.runtime import OnnxWorldModel, Provider, load_world_model
 
 _STEPS = 4  # looked ahead for a surprise
 _RARE = 0.99  # held-out predictions that were better
+_BLIND_NS = NS_PER_S  # surprise may be unknown for this long without a word
 
 
 class LoadedAgent:
@@ -77,6 +79,8 @@ class LoadedAgent:
         self._refuse = refuse
         self._warn = warn
         self._log: PlanLog | None = None
+        self._blind_since_ns: int | None = None  # as long as surprise is not known
+        self._told_blind = False
         configurator = Configurator(resources(self._load_model, fitter), given.bundle)
         self._switch = TaskSwitch(configurator, self._adjusted, self._check, refuse)
         try:
@@ -105,6 +109,25 @@ class LoadedAgent:
             self._refuse(f"task {prepared.task.name}: {error}")
             return None
         return prepared.task
+
+    def watch(self) -> float | None:
+        """How surprising what was seen last is; None while that is not known.
+
+        Call it after every step of the agent. That it is not known for long is warned of, once.
+        """
+        seen = self.agent.state
+        surprise, now_ns = self.surprise.see(seen.frames, seen.commands), seen.frames[-1].stamp_ns
+        if surprise is not None:
+            self._blind_since_ns, self._told_blind = None, False
+        elif self._blind_since_ns is None:
+            self._blind_since_ns = now_ns
+        elif not self._told_blind and now_ns - self._blind_since_ns > _BLIND_NS:
+            self._told_blind = True
+            self._warn(
+                "surprise is not watched: the frames planned from are more than "
+                f"{_STEPS} steps of {self.model.spec.model_dt_s:g} s apart"
+            )
+        return surprise
 
     def close(self) -> None:
         """End the thread that prepares tasks; finish the log."""
@@ -141,6 +164,7 @@ class LoadedAgent:
         self.task, self.bundle = prepared.task.name, prepared.bundle
         rare = _rare_energies(self.model.energies)
         self.surprise = Surprise(self.model, rare)
+        self._told_blind = not rare
         if not rare:
             self._warn(f"{self.bundle} has no quantiles of the energy: surprise is not watched")
         if self._log is not None:

@@ -98,7 +98,8 @@ def build_filter(given: CommandParameters, urdf: str | None) -> CommandFilter:
             raise ParameterError(
                 f"parameter {name}: {len(getattr(given, name))} numbers for {count} joint_names"
             )
-    arm = Kinematics(urdf, given.joint_names, given.tool_frame, surroundings(given), given.home_rad)
+    around, home = surroundings(given), given.home_rad
+    arm = Kinematics(urdf, given.joint_names, given.tool_frame, around, home, given.base_frame)
     margin = given.joint_margin_rad
     limits = MotionLimits(
         given.joint_names,

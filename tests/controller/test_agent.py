@@ -7,8 +7,8 @@ import pytest
 
 from controller.agent import Agent
 from controller.config import AgentConfig, PlannerConfig
-from controller.memory import AppliedCommand
-from controller.types import ObservationError, PlanStatus
+from controller.memory import AppliedCommand, committed_actions
+from controller.types import NS_PER_S, ObservationError, PlanStatus
 
 DT_NS = 100_000_000
 PLANNER = PlannerConfig(horizon=6, knots=3, samples=64, iterations=4, elites=8)
@@ -164,6 +164,23 @@ def test_what_was_applied_counts_and_not_what_was_planned(model):
     agent.step(model.observe([0.025, 0], DT_NS), applied=limited)
     state, _ = model.calls[-1]
     assert state.actions[-1].tolist() == pytest.approx([0.25, 0.0])
+
+
+@pytest.mark.parametrize("latency", [0, 1, 2])
+@pytest.mark.parametrize("hz", [10, 30, 60])
+def test_no_plan_is_forgotten_that_is_still_to_be_in_force(model, latency, hz):
+    agent, plans = Agent(model, replace(CONFIG, latency_steps=latency)), []
+    agent.set_goal(model.image(GOAL_M))
+    for frame in range(20):
+        stamp_ns = frame * NS_PER_S // hz
+        plans.append(agent.step(model.observe([0, 0], stamp_ns)))
+        known, all_of_them = (
+            committed_actions(which, stamp_ns, latency + 1, 0.1, 2)
+            for which in (agent.state.plans, plans)
+        )
+        np.testing.assert_array_equal(known, all_of_them)
+    assert np.abs(known).min(initial=1.0) > 0.0
+    assert len(agent.state.plans) <= latency * hz / 10 + 2  # but no more than it takes
 
 
 @pytest.mark.parametrize("latency", [0, 1, 2, 3])

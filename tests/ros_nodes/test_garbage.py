@@ -105,6 +105,28 @@ def test_garbage_on_every_topic_ends_nothing(running):
     assert "Traceback" not in log
 
 
+def test_a_pose_in_another_frame_is_refused_and_what_to_do_is_said(running):
+    """As the UR driver has it: its tcp_pose_broadcaster speaks of ``base``."""
+    node, log = running.client._node, running.run_dir / "logs" / "agent_node.log"
+    poses = node.create_publisher(PoseStamped, "tool_pose", qos.STATE)
+    message = PoseStamped()
+    message.header.frame_id = "base"
+
+    def told() -> bool:
+        message.header.stamp = node.get_clock().now().to_msg()
+        poses.publish(message)
+        return "it is in frame 'base', base_frame is 'panda_link0': publish it" in log.read_text()
+
+    assert eventually(told)
+    node.destroy_publisher(poses)
+
+
+def test_a_bundle_that_cannot_tell_surprise_says_so_with_every_plan(running):
+    client = running.client
+    assert eventually(lambda: client.plan_status.values.get("surprise_known") == 0.0)
+    assert client.plan_status.values["surprise"] == 0.0
+
+
 def test_what_the_camera_sees_becomes_the_goal_by_service(running):
     client = running.client
     service = client._node.create_client(Trigger, "agent_node/set_goal")

@@ -1,6 +1,6 @@
 """Every robot that is shipped: its file is read, and the filter it makes drives that robot."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +107,48 @@ def test_the_ur5e_is_as_long_as_its_data_sheet_says():
     # Stretched out at zero: 0.425 + 0.3922 forwards; 0.1333 + 0.0996 aside; 0.1625 - 0.0997 up.
     tool = arm.tool_position(np.zeros(6))
     np.testing.assert_allclose(tool, [0.8172, 0.2329, 0.0628], atol=1e-4)
+
+
+MOUNTED = """<link name="world"/>
+  <joint name="mount" type="fixed">
+    <parent link="world"/><child link="base_link"/>
+    <origin xyz="0.1 -0.3 0.8" rpy="0 0 1.57079633"/>
+  </joint>
+  <link name="base_link"/>"""
+
+
+def test_all_places_are_in_the_base_frame_whatever_the_robot_is_mounted_on():
+    given = parameters("ur5e")
+    urdf = urdf_of("ur5e", given)
+    mounted = urdf.replace('<link name="base_link"/>', MOUNTED)
+    one, other = (build_filter(given, text)._arm for text in (urdf, mounted))
+    assert one.pairs == other.pairs
+    rng, wide = np.random.default_rng(0), np.full(6, 2.0)
+    for _ in range(20):
+        posture = np.array(given.home_rad) + rng.uniform(-0.5, 0.5, 6)
+        there = one.tool_position(posture)
+        np.testing.assert_allclose(other.tool_position(posture), there, atol=1e-6)
+        path = posture + np.array([np.zeros(6), rng.uniform(-0.1, 0.1, 6)])
+        np.testing.assert_allclose(other.rooms(path), one.rooms(path), atol=1e-5)
+        wanted = rng.uniform(-0.2, 0.2, 3)
+        speeds = [arm.solve_tool(posture, wanted, -wide, wide, 0.01) for arm in (one, other)]
+        np.testing.assert_allclose(speeds[1].velocity, speeds[0].velocity, atol=1e-4)
+    # In the driver's `base`, in which a UR speaks of itself, half a turn away.
+    turned = build_filter(replace(given, base_frame="base"), mounted)._arm
+    np.testing.assert_allclose(turned.tool_position(posture), there * [-1, -1, 1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("frame", "line"),
+    [
+        ("panda_link0", "base_frame 'panda_link0' is not in the robot's URDF, whose root is 'bas"),
+        ("wrist_1_link", "base_frame 'wrist_1_link' moves with joint 'wrist_1_joint'"),
+    ],
+)
+def test_a_base_frame_that_cannot_be_one_is_refused(frame, line):
+    given = parameters("ur5e")
+    with pytest.raises(ValueError, match=line):
+        build_filter(replace(given, base_frame=frame), urdf_of("ur5e", given))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,40 @@
+"""A robot that stopped because it was surprised waits until it no longer is."""
+
+from __future__ import annotations
+
+CALM_S = 0.5
+
+
+class SurpriseHold:
+    """Keeps surprise at the stop level until it was below the slow one for a while.
+
+    A robot that stands sees less that surprises it, and would creep on at once. Not thread-safe.
+    """
+
+    def __init__(self, slow: float, stop: float, calm_s: float = CALM_S) -> None:
+        """Not surprised yet.
+
+        Args:
+            slow: surprise from which on the robot slows down; 0 for never.
+            stop: at which it stops, above ``slow``.
+            calm_s: for so long it must be below ``slow`` before the robot goes on.
+        """
+        self._slow, self._stop, self._calm_s = slow, stop, calm_s
+        self._stopped_s: float | None = None  # when it last was not calm, if it stopped since
+
+    def counts(self, surprise: float, now_s: float) -> float:
+        """The surprise to go by: the one given, at least the stop level while it is held.
+
+        Args:
+            surprise: at the newest frame.
+            now_s: monotonic.
+        """
+        if not self._slow:
+            return surprise
+        # `not surprise < stop` and not `surprise >= stop`: NaN stops too.
+        held = self._stopped_s is not None
+        if not surprise < (self._slow if held else self._stop):
+            self._stopped_s = now_s
+        elif self._stopped_s is not None and now_s - self._stopped_s >= self._calm_s:
+            self._stopped_s = None
+        return surprise if self._stopped_s is None else max(surprise, self._stop)

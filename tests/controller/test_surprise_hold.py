@@ -1,0 +1,35 @@
+"""Once stopped by surprise, a robot goes on only when it was calm for a while."""
+
+import pytest
+
+from controller.surprise_hold import SurpriseHold
+
+
+def run(values, hold=None, every_s=0.1):
+    hold = hold or SurpriseHold(slow=1.0, stop=2.0, calm_s=0.5)
+    return [hold.counts(value, i * every_s) for i, value in enumerate(values)]
+
+
+def test_below_the_stop_level_surprise_counts_as_it_is():
+    values = [0.0, 1.9, 0.3, 1.2]
+    assert run(values) == values
+
+
+def test_a_surprise_that_hovers_about_the_stop_level_holds():
+    assert run([2.5, 1.6, 1.1, 2.1, 1.6]) == [2.5, 2.0, 2.0, 2.1, 2.0]
+
+
+def test_it_is_let_go_after_being_calm_for_half_a_second_and_not_before():
+    # Not calm at 0.375 s for the last time: 0.5 s later is 0.875 s, the eighth value.
+    values = [2.5, 0.4, 0.4, 1.3, *[0.4] * 6]
+    assert run(values, every_s=0.125) == [2.5, *[2.0] * 6, 0.4, 0.4, 0.4]
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_what_is_not_a_number_holds(odd):
+    assert run([odd, 0.1])[1] == 2.0
+
+
+def test_where_surprise_is_not_to_stop_anything_it_is_not_held():
+    values = [9.0, 0.0]
+    assert run(values, SurpriseHold(slow=0.0, stop=2.0)) == values
