@@ -170,6 +170,11 @@ class CommandInputs:
         return "unknown" if agent is None else agent.state()
 
     @property
+    def images_are_watched(self) -> bool:
+        """Whether an agent has said how old the images are that it plans from."""
+        return self._status is not None and self._given.max_image_age_s > 0.0
+
+    @property
     def speed(self) -> float:
         """The largest speed of an axis, per second, in the newest reading; NaN if not known."""
         return float("nan") if self._reading is None else self._reading.speed

@@ -240,6 +240,9 @@ class CommandNode(Node):
             "state": self._state.value,
             "disarmed_by": self._disarmed_by,
             "agent": self._inputs.agent,
+            "images": "watched"
+            if self._inputs.images_are_watched
+            else "no plan_status says how old",
             "supervisor": self._supervisor_does(),
             "pid": os.getpid(),
             "interface": self._given.interface,

@@ -33,3 +33,20 @@ def test_what_is_not_a_number_holds(odd):
 def test_where_surprise_is_not_to_stop_anything_it_is_not_held():
     values = [9.0, 0.0]
     assert run(values, SurpriseHold(slow=0.0, stop=2.0)) == values
+
+
+def test_surprised_again_soon_it_waits_twice_as_long_and_later_no_longer():
+    hold = SurpriseHold(slow=1.0, stop=2.0, calm_s=0.5)
+
+    def waits(begin_s: float) -> float:
+        """How long one surprise stops it, s."""
+        hold.counts(3.0, begin_s)
+        ticks = range(1, 400)
+        return next(0.125 * i for i in ticks if hold.counts(0.0, begin_s + 0.125 * i) < 2.0)
+
+    begin_s, waited_s = 0.0, []
+    for _ in range(9):
+        waited_s.append(waits(begin_s))
+        begin_s += waited_s[-1] + 5.0  # it goes on for 5 s each time
+    assert waited_s == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert waits(begin_s + 5.0) == 0.5
