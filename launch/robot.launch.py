@@ -44,6 +44,12 @@ ARGUMENTS = [
         description="TwistStamped input of the robot, for the interface twist_stamped",
     ),
     DeclareLaunchArgument(
+        "base_command_topic",
+        default_value="cmd_vel",
+        description="Twist (or TwistStamped) input of a base, for the interface twist",
+    ),
+    DeclareLaunchArgument("odom_topic", default_value="odom", description="Odometry of a base"),
+    DeclareLaunchArgument(
         "use_sim_time", default_value="false", description="take the time from /clock"
     ),
 ]
@@ -58,6 +64,8 @@ def generate_launch_description():
         "joint_states": "joint_topic",
         "tool_pose": "pose_topic",
         "servo_node/delta_twist_cmds": "command_topic",
+        "cmd_vel": "base_command_topic",
+        "odom": "odom_topic",
     }
     remappings = [
         (name, [LaunchConfiguration(argument), "/compressed"])

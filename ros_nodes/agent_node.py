@@ -4,8 +4,8 @@ Two threads: the executor's fills latest-value buffers, the planning one waits f
 runs `controller.agent.Agent` on it, inside calls that release the interpreter.
 
 Subscribes: per camera of the bundle ``<camera>/image_raw``, ``<camera>/image_raw/compressed`` and
-the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``; for what was really applied
-``servo_node/delta_twist_cmds`` or, where joints are commanded, ``command_node/applied``;
+the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``, ``odom``; for what was really
+applied ``servo_node/delta_twist_cmds`` or, of joints and bases, ``command_node/applied``;
 ``task`` (String, latched): a task file to change to while it runs; ``goal_file`` (String, latched):
 an image file as the goal, with ``{camera}`` in its name where there are several. Images of another
 size than the bundle's are brought to it as on the import of its data (`world_model.image_fit`).
@@ -31,6 +31,8 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
@@ -47,12 +49,15 @@ from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.command_interfaces import APPLIED_TOPIC, TWIST_TOPIC
 from ros_nodes.convert import (
+    BASE_ACTIONS,
     action_axes,
+    base_axes,
     diagnostics,
     plan_to_trajectory,
     pose_to_position,
     stamp_to_ns,
     status_name,
+    twist_to_base,
     twist_to_velocity,
 )
 from ros_nodes.image_fitter import ImageFitter
@@ -86,6 +91,7 @@ class AgentNode(LifecycleNode):
         self._fitter = ImageFitter(lambda text: self.get_logger().info(text))
         self._loaded: LoadedAgent | None = None
         self._axes: list[int] = []
+        self._drives = False  # a base; otherwise it moves a tool
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
         self._latest = LatestImages((), 0)
@@ -94,6 +100,7 @@ class AgentNode(LifecycleNode):
         self._image_news_ns = 0
         self._joints: ReadingBuffer[JointState] = ReadingBuffer()
         self._poses: ReadingBuffer[PoseStamped] = ReadingBuffer()
+        self._odometry: ReadingBuffer[Odometry] = ReadingBuffer()
         self._applied: deque[AppliedCommand] = deque(maxlen=_COMMANDS_KEPT)
         self._status = PlanStatus.NO_GOAL.value
         self._step_s: deque[float] = deque(maxlen=_STEP_TIMES_KEPT)
@@ -134,13 +141,16 @@ class AgentNode(LifecycleNode):
         """Load and warm up the model, then listen."""
         try:
             loaded = LoadedAgent(self._given, self._refuse, self._warn, self._fitter)
+            self._loaded = loaded
+            names = loaded.model.spec.action_names
+            self._drives = names[0] in BASE_ACTIONS
+            self._axes = list(base_axes(names) if self._drives else action_axes(names))
         except Exception as error:  # rclpy would swallow it without a word
             self._problem = " ".join(str(error).split()) or type(error).__name__
             self.get_logger().error(f"not configured: {self._problem}")
+            self._close()
             return TransitionCallbackReturn.FAILURE
-        self._loaded = loaded
         spec = loaded.model.spec
-        self._axes = list(action_axes(spec.action_names))
         fit = partial(self._fitter, spec)
         self._latest = LatestImages(spec.cameras, self._max_skew_ns, fit)
         self._frozen = FrozenCamera(self._given.frozen_after_m)
@@ -190,6 +200,7 @@ class AgentNode(LifecycleNode):
             self._listen(String, "goal_file", self._on_goal_file, qos.LATCHED),
             self._listen(JointState, "joint_states", self._on_joints, qos.SENSOR),
             self._listen(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR),
+            self._listen(Odometry, "odom", self._on_odometry, qos.SENSOR),
             self._listen(TwistStamped, TWIST_TOPIC, self._on_command, qos.COMMAND_LOG),
             self._listen(TwistStamped, APPLIED_TOPIC, self._on_command, qos.COMMAND_LOG),
         ]
@@ -258,8 +269,12 @@ class AgentNode(LifecycleNode):
             )
         self._poses.add(stamp_to_ns(message.header.stamp), message)
 
+    def _on_odometry(self, message: Odometry) -> None:
+        self._odometry.add(stamp_to_ns(message.header.stamp), message)
+
     def _on_command(self, message: TwistStamped) -> None:
-        velocity = twist_to_velocity(message)[self._axes]
+        applied = twist_to_base(message.twist) if self._drives else twist_to_velocity(message)
+        velocity = applied[self._axes]
         with np.errstate(over="ignore"):  # too large for the model's numbers is not finite either
             action = velocity.astype(np.float32)
         if np.isfinite(action).all():
@@ -325,6 +340,7 @@ class AgentNode(LifecycleNode):
             spec.proprio_names,
             self._joints.nearest(stamp_ns, self._max_skew_ns),
             self._poses.nearest(stamp_ns, self._max_skew_ns),
+            self._odometry.nearest(stamp_ns, self._max_skew_ns),
         )
         applied = [self._applied.popleft() for _ in range(len(self._applied))]
         now_ns = self.get_clock().now().nanoseconds
@@ -339,16 +355,24 @@ class AgentNode(LifecycleNode):
         self._publish_status(plan, stamp_ns, now_ns, end_ns, self._loaded.watch())
 
     def _news_ns(self, frames: ImageSet) -> int:
-        """When the cameras last showed anything new; only a robot with a tool pose can tell."""
-        pose = self._poses.nearest(frames.stamp_ns, self._max_skew_ns)
-        if pose is None:
+        """When the cameras last showed anything new; a robot must say where it is to tell."""
+        place = self._place(frames.stamp_ns)
+        if place is None:
             return frames.stamp_ns
-        return self._frozen.news_ns(frames.stamp_ns, frames.images, pose_to_position(pose))
+        return self._frozen.news_ns(frames.stamp_ns, frames.images, place)
+
+    def _place(self, stamp_ns: int) -> NDArray[np.float64] | None:
+        """Where the tool is, or the base in its odometry, ``(3,)`` m, if that is known."""
+        if self._drives:
+            odometry = self._odometry.nearest(stamp_ns, self._max_skew_ns)
+            return None if odometry is None else pose_to_position(odometry.pose)
+        pose = self._poses.nearest(stamp_ns, self._max_skew_ns)
+        return None if pose is None else pose_to_position(pose)
 
     def _publish_markers(self, plan: Plan, stamp_ns: int) -> None:
-        pose = self._poses.nearest(stamp_ns, self._max_skew_ns)
-        if pose is not None and plan.usable and self._markers.get_subscription_count():
-            path = tool_path(plan, self._axes, pose_to_position(pose))
+        place = None if self._drives else self._place(stamp_ns)
+        if place is not None and plan.usable and self._markers.get_subscription_count():
+            path = tool_path(plan, self._axes, place)
             self._markers.publish(path_markers(path, self._given.base_frame, plan.start_ns))
 
     def _publish_status(

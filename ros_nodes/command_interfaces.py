@@ -20,21 +20,27 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from controller.types import NS_PER_S
 from controller.viability import Motion
 from ros_nodes import qos
-from ros_nodes.convert import ns_to_stamp, twist_to_velocity, velocity_to_twist
+from ros_nodes.convert import (
+    BASE_ACTIONS,
+    TOOL_ACTIONS,
+    base_to_twist,
+    ns_to_stamp,
+    twist_to_base,
+    twist_to_velocity,
+    velocity_to_twist,
+)
 from ros_nodes.params import CommandParameters, ParameterError
 
 TWIST_TOPIC = "servo_node/delta_twist_cmds"
 BASE_TOPIC = "cmd_vel"
 APPLIED_TOPIC = "command_node/applied"
 _SHADOW = "command_node/shadow"
-_TOOL = ("tool.vx", "tool.vy", "tool.vz")
-_BASE = ("base.vx", "base.vy", "base.wz")
 GRIPPER = "gripper.v"
 
 
 def action_names(given: CommandParameters) -> tuple[str, ...]:
     """What a plan may hold for this robot, in the order of the filter's axes, the gripper last."""
-    names = _BASE if given.interface == "twist" else _TOOL
+    names = BASE_ACTIONS if given.interface == "twist" else TOOL_ACTIONS
     return (*names, GRIPPER) if given.gripper else names
 
 
@@ -55,9 +61,20 @@ def topic(given: CommandParameters) -> str:
     return f"{_SHADOW}/{name}" if given.shadow else name
 
 
+def applied_topic(given: CommandParameters) -> str:
+    """Where the agent hears what was applied; empty where it hears the commands themselves."""
+    if given.interface == "twist_stamped":
+        return ""
+    return f"{_SHADOW}/applied" if given.shadow else APPLIED_TOPIC
+
+
 def message_class(given: CommandParameters) -> type:
     """What the robot's commands are sent as."""
-    kinds = {"twist_stamped": TwistStamped, "twist": Twist, "joint_trajectory": JointTrajectory}
+    kinds = {
+        "twist_stamped": TwistStamped,
+        "twist": TwistStamped if given.cmd_vel_stamped else Twist,
+        "joint_trajectory": JointTrajectory,
+    }
     return kinds.get(given.interface, Float64MultiArray)
 
 
@@ -84,8 +101,7 @@ class CommandOutput:
             name = f"{_SHADOW}/{name}" if given.shadow else name
             self._gripper = node.create_publisher(Float64MultiArray, name, qos.COMMAND_LOG)
         self._applied = None
-        if given.interface.startswith("joint_"):
-            name = f"{_SHADOW}/applied" if given.shadow else APPLIED_TOPIC
+        if name := applied_topic(given):
             self._applied = node.create_publisher(TwistStamped, name, qos.COMMAND_LOG)
 
     def send(self, motion: Motion, stamp_ns: int) -> None:
@@ -97,6 +113,9 @@ class CommandOutput:
         if not np.isfinite([motion.position, motion.velocity]).all():
             raise ValueError("a command that is not finite was not sent")
         self._commands.publish(command_message(self._given, motion, stamp_ns))
+        if self._applied is not None and self._given.interface == "twist":
+            frame = self._given.base_frame  # cmd_vel says neither this nor when
+            self._applied.publish(base_to_twist(motion.velocity, stamp_ns, frame))
 
     def send_gripper(self, position_m: float) -> None:
         """Send the gripper's target position, m.
@@ -127,10 +146,8 @@ def command_message(given: CommandParameters, motion: Motion, stamp_ns: int) -> 
     if given.interface == "twist_stamped":
         return velocity_to_twist(motion.velocity, stamp_ns, given.base_frame)
     if given.interface == "twist":
-        message = Twist()
-        message.linear.x, message.linear.y = (float(v) for v in motion.velocity[:2])
-        message.angular.z = float(motion.velocity[2])
-        return message
+        message = base_to_twist(motion.velocity, stamp_ns, given.base_frame)
+        return message if given.cmd_vel_stamped else message.twist
     if given.interface == "joint_velocity":
         return Float64MultiArray(data=motion.velocity.tolist())
     if given.interface == "joint_position":
@@ -143,7 +160,7 @@ def message_values(given: CommandParameters, message: Any) -> NDArray[np.float64
     if given.interface == "twist_stamped":
         return twist_to_velocity(message)
     if given.interface == "twist":
-        return np.array([message.linear.x, message.linear.y, message.angular.z])
+        return twist_to_base(message.twist if given.cmd_vel_stamped else message)
     if given.interface == "joint_trajectory":
         return np.array(message.points[0].positions if message.points else ())
     return np.array(message.data)

@@ -8,7 +8,7 @@ Subscribes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray), ``age
 (String, latched), ``tool_pose`` (PoseStamped) or ``joint_states`` (JointState), ``estop`` (Bool),
 ``robot_description`` (String, latched; for joint commands without a file).
 Publishes: the topic of the robot's interface (`ros_nodes.command_interfaces`), ``~/applied``
-(TwistStamped, for joint commands), ``~/status`` (DiagnosticArray, on change and 2 Hz),
+(TwistStamped, of joints' tool or of a base), ``~/status`` (DiagnosticArray, on change and 2 Hz),
 ``/diagnostics`` (1 Hz). Services: ``~/arm`` (SetBool), ``~/estop``, ``~/clear_estop`` (Trigger).
 """
 

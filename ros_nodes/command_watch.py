@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import TwistStamped
 from rclpy.node import Node
 from std_msgs.msg import Bool
 
@@ -21,13 +22,14 @@ from controller.braking import AxisLimits, brake
 from controller.viability import Motion
 from ros_nodes import qos
 from ros_nodes.command_interfaces import (
+    applied_topic,
     command_message,
     message_class,
     message_values,
     positions_are_sent,
     topic,
 )
-from ros_nodes.convert import diagnostic_values
+from ros_nodes.convert import diagnostic_values, velocity_to_twist
 from ros_nodes.params import CommandParameters
 from ros_nodes.robot_model import is_joint_interface
 
@@ -84,6 +86,9 @@ class CommandWatch:
         self.stops = 0
         kind, name = message_class(command), topic(command)
         self._commands = node.create_publisher(kind, name, qos.COMMAND_LOG)
+        self._applied = None
+        if topic_applied := applied_topic(command):
+            self._applied = node.create_publisher(TwistStamped, topic_applied, qos.COMMAND_LOG)
         self._estops = node.create_publisher(Bool, "estop", qos.STATE)
         node.create_subscription(kind, name, self._on_command, qos.COMMAND_LOG)
         node.create_subscription(Bool, "estop", self._on_estop, qos.STATE)
@@ -134,6 +139,7 @@ class CommandWatch:
         with self._braking:
             if told:
                 self._brake(noticed_s)
+                self._report_rest()
             self._heard = None
             self._estops.publish(Bool(data=True))
         self._node.get_logger().error(
@@ -161,6 +167,13 @@ class CommandWatch:
             if motion.rests:
                 return
             next_s += self._dt_s
+
+    def _report_rest(self) -> None:
+        """Tell an agent that hears no commands; it would take the last it heard of to go on."""
+        if self._applied is not None:
+            stamp_ns = self._node.get_clock().now().nanoseconds
+            rest = velocity_to_twist(np.zeros(3), stamp_ns, self._given.base_frame)
+            self._applied.publish(rest)
 
     # Executor thread
 

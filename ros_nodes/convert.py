@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from geometry_msgs.msg import PoseStamped, TwistStamped
+from geometry_msgs.msg import PoseStamped, PoseWithCovariance, Twist, TwistStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -23,6 +23,7 @@ from controller.types import NS_PER_S, Plan, PlanStatus
 from world_model.image_message import image_to_array as image_to_array
 
 TOOL_ACTIONS = ("tool.vx", "tool.vy", "tool.vz")
+BASE_ACTIONS = ("base.vx", "base.vy", "base.wz")
 # A plan whose knots are joined by straight lines is sent as steps of this length.
 _LINEAR_STEP_S = 0.02
 
@@ -96,6 +97,15 @@ def action_axes(action_names: Sequence[str]) -> tuple[int, ...]:
     return _places(action_names, TOOL_ACTIONS, "a tool velocity")
 
 
+def base_axes(action_names: Sequence[str]) -> tuple[int, ...]:
+    """Which of forwards, sideways and about z each action moves the base.
+
+    Raises:
+        ValueError: a name that is no velocity of a base, or one twice.
+    """
+    return _places(action_names, BASE_ACTIONS, "a velocity of a base")
+
+
 def _places(names: Sequence[str], known: Sequence[str], what: str) -> tuple[int, ...]:
     """Where each name stands among those that are known."""
     unknown = [name for name in names if name not in known]
@@ -124,6 +134,21 @@ def twist_to_velocity(message: TwistStamped) -> NDArray[np.float64]:
     return np.array([linear.x, linear.y, linear.z])
 
 
+def base_to_twist(velocity: NDArray[np.floating], stamp_ns: int, frame_id: str) -> TwistStamped:
+    """Velocity ``(3,)`` of a base, forwards and sideways m/s, about z rad/s, to a twist."""
+    message = TwistStamped()
+    message.header.stamp = ns_to_stamp(stamp_ns)
+    message.header.frame_id = frame_id
+    twist = message.twist
+    twist.linear.x, twist.linear.y, twist.angular.z = (float(v) for v in velocity)
+    return message
+
+
+def twist_to_base(twist: Twist) -> NDArray[np.float64]:
+    """Forwards and sideways m/s, about z rad/s ``(3,)`` of a base."""
+    return np.array([twist.linear.x, twist.linear.y, twist.angular.z])
+
+
 def position_to_pose(position_m: NDArray[np.floating], stamp_ns: int, frame_id: str) -> PoseStamped:
     """Tool position ``(3,)`` m in ``frame_id``, gripper pointing down (half a turn about x)."""
     message = PoseStamped()
@@ -136,7 +161,7 @@ def position_to_pose(position_m: NDArray[np.floating], stamp_ns: int, frame_id: 
     return message
 
 
-def pose_to_position(message: PoseStamped) -> NDArray[np.float64]:
+def pose_to_position(message: PoseStamped | PoseWithCovariance) -> NDArray[np.float64]:
     """Position ``(3,)`` of a pose, m."""
     point = message.pose.position
     return np.array([point.x, point.y, point.z])

@@ -13,7 +13,6 @@ Publishes: ``joint_states``, ``tool_pose``, latched ``robot_description``; per c
 
 from __future__ import annotations
 
-import io
 import sys
 import threading
 import time
@@ -23,22 +22,20 @@ import numpy as np
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, String
 from trajectory_msgs.msg import JointTrajectory
 
 from controller.types import NS_PER_S
 from ros_nodes import qos
 from ros_nodes.convert import (
-    array_to_image,
-    camera_info,
     ns_to_stamp,
     position_to_pose,
     stamp_to_ns,
     twist_to_velocity,
     values_to_labelled_array,
 )
+from ros_nodes.fake_hardware import Beat, DrawnCamera
 from ros_nodes.params import FakeRobotParameters, ParameterError, declare_parameters
 from ros_nodes.process import run_node
 from sim.arm_model import ArmModel, draw_arm
@@ -49,7 +46,6 @@ from sim.fake_robot import FakeArm, ServoDynamics
 _SERVO_TIMEOUT_S = 0.1  # MoveIt Servo's own
 _GRIPPER_M_S = 0.1
 _FASTEST_M_S = 10.0
-_JPEG_QUALITY = 95
 
 
 class FakeRobotNode(Node):
@@ -96,8 +92,8 @@ class FakeRobotNode(Node):
         if given.shuffled:
             order = np.random.default_rng(given.seed).permutation(order)
         self._order = order
-        self._ending = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="robot", daemon=True)
+        self._image_every = max(1, round(given.state_rate_hz / given.image_rate_hz))
+        self._beat = Beat(given.state_rate_hz, self._tick)
         self._subscribe()
         self._cameras = {name: self._camera(name) for name in given.cameras}
         self._joints = self.create_publisher(JointState, "joint_states", qos.STATE)
@@ -108,13 +104,11 @@ class FakeRobotNode(Node):
 
     def start(self) -> None:
         """Let time run."""
-        self._thread.start()
+        self._beat.start()
 
     def stop(self) -> None:
         """Stop time."""
-        self._ending.set()
-        if self._thread.is_alive():
-            self._thread.join(2.0)
+        self._beat.stop()
 
     def _subscribe(self) -> None:
         given, controller = self._given, self._given.controller
@@ -132,15 +126,10 @@ class FakeRobotNode(Node):
             topic = f"{given.gripper}/commands"
             self.create_subscription(Float64MultiArray, topic, self._on_gripper, qos.COMMAND)
 
-    def _camera(self, name: str) -> tuple[Publisher, Publisher]:
-        named_camera(TABLE_CAMERAS, name)
-        kind, topic = Image, f"{name}/image_raw"
-        if self._given.compressed:
-            kind, topic = CompressedImage, f"{topic}/compressed"
-        return (
-            self.create_publisher(kind, topic, qos.SENSOR),
-            self.create_publisher(CameraInfo, f"{name}/camera_info", qos.SENSOR),
-        )
+    def _camera(self, name: str) -> DrawnCamera:
+        camera, given = named_camera(TABLE_CAMERAS, name), self._given
+        matrix = camera.intrinsics(given.image_size)
+        return DrawnCamera(self, name, matrix, given.compressed)
 
     # Executor thread
 
@@ -194,20 +183,11 @@ class FakeRobotNode(Node):
 
     # The robot's thread
 
-    def _run(self) -> None:
-        period_s = 1.0 / self._given.state_rate_hz
-        image_every = max(1, round(self._given.state_rate_hz / self._given.image_rate_hz))
-        tick = 0
-        deadline_s = time.monotonic() + period_s
-        while not self._ending.is_set():
-            time.sleep(max(0.0, deadline_s - time.monotonic()))
-            now_s = time.monotonic()
-            self._advance(now_s, period_s)
-            self._publish_state()
-            if tick % image_every == 0:
-                self._publish_images()
-            tick += 1
-            deadline_s = max(deadline_s + period_s, now_s)  # after a pause it does not race
+    def _tick(self, now_s: float, number: int) -> None:
+        self._advance(now_s, 1.0 / self._given.state_rate_hz)
+        self._publish_state()
+        if number % self._image_every == 0:
+            self._publish_images()
 
     def _advance(self, now_s: float, period_s: float) -> None:
         with self._lock:
@@ -247,27 +227,12 @@ class FakeRobotNode(Node):
         stamp_ns = self.get_clock().now().nanoseconds
         joints = self._arm.position.copy()
         chain, size = self._model.chain(joints), self._given.image_size
-        for name, (images, infos) in self._cameras.items():
-            camera = TABLE_CAMERAS[name]
-            pixels = draw_arm(chain, camera, size)
-            message = array_to_image(pixels, stamp_ns, f"{name}_optical_frame")
-            infos.publish(camera_info(camera.intrinsics(size), message))
-            images.publish(self._compressed(message, pixels) if self._given.compressed else message)
+        for name, camera in self._cameras.items():
+            camera.publish(draw_arm(chain, TABLE_CAMERAS[name], size), stamp_ns)
         truth = dict(zip(self._names, joints.tolist(), strict=True))
         for axis, value in zip("xyz", chain[-1], strict=True):
             truth[f"tool_position_m.{axis}"] = float(value)
         self._truths.publish(values_to_labelled_array(truth))
-
-    def _compressed(self, image: Image, pixels: NDArray[np.uint8]) -> CompressedImage:
-        from PIL import Image as Picture
-
-        content = io.BytesIO()
-        # Colours at full resolution: at 64 px half of it would be half of what there is to see.
-        Picture.fromarray(pixels).save(content, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-        # What image_transport writes there.
-        message = CompressedImage(header=image.header, format="rgb8; jpeg compressed bgr8")
-        message.data = content.getvalue()
-        return message
 
 
 def main() -> None:

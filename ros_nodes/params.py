@@ -127,6 +127,47 @@ class FakeRobotParameters:
 
 
 @dataclass(frozen=True)
+class FakeBaseParameters:
+    """Parameters of `fake_base_node`; by default about a TurtleBot 4 in a room of 4 m × 4 m."""
+
+    cmd_vel_stamped: bool = parameter(
+        False, "cmd_vel is TwistStamped, as diff_drive_controller takes it from Jazzy on"
+    )
+    command_timeout_s: float = parameter(
+        0.5, "it stops when no command came for this long, s (diff_drive_controller: 0.5)", low=0.01
+    )
+    joint_names: tuple[str, ...] = parameter(
+        ("left_wheel_joint", "right_wheel_joint"), "its wheels, the left one first"
+    )
+    wheel_radius_m: float = parameter(0.03575, "of a wheel, m", low=1e-3, high=1.0)
+    wheel_separation_m: float = parameter(0.233, "from wheel to wheel, m", low=1e-2, high=5.0)
+    wheel_speed_rad_s: float = parameter(
+        12.9, "what a motor does at most, rad/s", low=0.1, high=200.0
+    )
+    slip: float = parameter(
+        0.01, "share of the wheels' way that is lost on the floor", low=0.0, high=0.5
+    )
+    start: tuple[float, ...] = parameter(
+        (-0.8, 0.0, 0.0), "where it begins: x m, y m from the middle of the room, heading rad"
+    )
+    base_frame: str = parameter("base_link", "frame of commands and of the odometry's velocity")
+    odom_frame: str = parameter("odom", "frame of the odometry's pose, which is 0 at the start")
+    natural_hz: float = parameter(5.0, "natural frequency of the wheels' lag", low=1.0, high=60.0)
+    damping: float = parameter(0.9, "damping ratio of the lag", low=0.1, high=10.0)
+    friction_rad_s: float = parameter(0.02, "speed that friction takes, rad/s", low=0.0, high=1.0)
+    delay_s: float = parameter(0.03, "from a command to its effect, s", low=0.0, high=0.5)
+    noise_rad: float = parameter(1e-4, "standard deviation of the readings, rad", low=0.0, high=0.1)
+    camera: str = parameter("scene", "name of the camera, which looks down on the whole room")
+    compressed: bool = parameter(False, "images as JPEG on image_raw/compressed")
+    image_size: int = parameter(64, "image height and width in pixels", low=16, high=1024)
+    image_rate_hz: float = parameter(10.0, "camera frames per second", low=0.1, high=60.0)
+    state_rate_hz: float = parameter(
+        50.0, "joint states and odometry per second", low=10.0, high=500.0
+    )
+    seed: int = parameter(0, "of the noise", low=0)
+
+
+@dataclass(frozen=True)
 class AgentParameters:
     """Parameters of `agent_node`."""
 
@@ -155,7 +196,7 @@ class AgentParameters:
         0.05, "largest time between a frame and the joint reading planned with, s", low=0.001
     )
     frozen_after_m: float = parameter(
-        0.03, "a camera without news while the tool moves so far, m, is frozen; 0: none", low=0.0
+        0.03, "a camera without news while tool or base move so far, m, is frozen; 0: none", low=0.0
     )
 
 
@@ -179,6 +220,9 @@ class CommandParameters:
         choices=("twist_stamped", "twist", "joint_velocity", "joint_position", "joint_trajectory"),
     )
     controller: str = parameter("", "ros2_control controller that takes joint commands")
+    cmd_vel_stamped: bool = parameter(
+        False, "interface twist: TwistStamped, as diff_drive_controller takes it from Jazzy on"
+    )
     gripper: str = parameter("", "ros2_control controller of the gripper; empty for none")
     gripper_joint: str = parameter("", "joint of joint_states that says where the gripper is")
     gripper_speed_m_s: float = parameter(

@@ -8,8 +8,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
+
+from ros_nodes.convert import BASE_ACTIONS, twist_to_base
 
 Reading = TypeVar("Reading")
 _KEPT = 100  # one second at 100 Hz
@@ -43,14 +46,19 @@ class ReadingBuffer(Generic[Reading]):
 
 
 def assemble_proprio(
-    names: Sequence[str], joints: JointState | None, pose: PoseStamped | None
+    names: Sequence[str],
+    joints: JointState | None,
+    pose: PoseStamped | None,
+    odometry: Odometry | None = None,
 ) -> NDArray[np.float32]:
     """The readings a model names, in its order.
 
     Args:
-        names: ``<joint>.position`` (rad), ``<joint>.velocity`` (rad/s), ``tool.x|y|z`` (m).
+        names: ``<joint>.position`` (rad), ``<joint>.velocity`` (rad/s), ``tool.x|y|z`` (m),
+            ``base.vx|vy`` (m/s), ``base.wz`` (rad/s).
         joints: indexed by name, never by order; its velocities may be missing if nobody asks.
         pose: of the tool.
+        odometry: of the base.
 
     Returns:
         ``(P,)``; values are passed on as they are, NaN included, for the agent to judge.
@@ -66,6 +74,10 @@ def assemble_proprio(
             if pose is None:
                 raise ValueError(f"reading {name}: no tool_pose of that moment")
             values[slot] = getattr(pose.pose.position, quantity)
+        elif name in BASE_ACTIONS:
+            if odometry is None:
+                raise ValueError(f"reading {name}: no odom of that moment")
+            values[slot] = twist_to_base(odometry.twist.twist)[BASE_ACTIONS.index(name)]
         elif quantity in ("position", "velocity"):
             if joints is None:
                 raise ValueError(f"reading {name}: no joint_states of that moment")

@@ -105,7 +105,7 @@ def draw_arm(chain: Vector, camera: CameraSpec, size: int) -> NDArray[np.uint8]:
     # Of the last piece the lower part is the stick, as bright as the ball at its end.
     hand = chain[-2] + _HAND_SHARE * (chain[-1] - chain[-2])
     points = np.vstack([chain[:-1], hand, chain[-1]])
-    pixels, depth_m = _project(points, camera, size)
+    pixels, depth_m = project(points, camera, size)
     focal_px = camera.intrinsics(size)[0, 0]
     image = np.empty((size, size, 3), np.float32)
     image[: size // 4], image[size // 4 :] = _SKY, _TABLE
@@ -113,12 +113,12 @@ def draw_arm(chain: Vector, camera: CameraSpec, size: int) -> NDArray[np.uint8]:
     for k in range(last + 1):
         radius_m, color = (_STICK_M, _BALL) if k == last else (_LINK_M, _ARM * (1.0 - 0.03 * k))
         radius_px = radius_m * focal_px / (0.5 * (depth_m[k] + depth_m[k + 1]))
-        _paint(image, pixels[k], pixels[k + 1], radius_px, color)
-    _paint(image, pixels[-1], pixels[-1], _BALL_M * focal_px / depth_m[-1], _BALL)
+        paint(image, pixels[k], pixels[k + 1], radius_px, color)
+    paint(image, pixels[-1], pixels[-1], _BALL_M * focal_px / depth_m[-1], _BALL)
     return np.round(255.0 * image).astype(np.uint8)
 
 
-def _paint(image: NDArray[np.float32], a: Vector, b: Vector, radius: float, color: Vector) -> None:
+def paint(image: NDArray[np.float32], a: Vector, b: Vector, radius: float, color: Vector) -> None:
     """A thick line from pixel ``a`` to ``b``, its edge softened over one pixel."""
     low = np.clip(np.floor(np.minimum(a, b) - radius - 1), 0, image.shape[0]).astype(int)
     high = np.clip(np.ceil(np.maximum(a, b) + radius + 1), 0, image.shape[0]).astype(int)
@@ -132,7 +132,7 @@ def _paint(image: NDArray[np.float32], a: Vector, b: Vector, radius: float, colo
     part += (share * (color - part)).astype(np.float32)
 
 
-def _project(points: Vector, camera: CameraSpec, size: int) -> tuple[Vector, Vector]:
+def project(points: Vector, camera: CameraSpec, size: int) -> tuple[Vector, Vector]:
     """Pixels ``(L, 2)`` and depths ``(L,)`` m of points ``(L, 3)``."""
     eye = np.array(camera.eye_m)
     forward = np.array(camera.target_m) - eye

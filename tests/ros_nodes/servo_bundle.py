@@ -94,8 +94,8 @@ def _encoder(size: int) -> onnx.ModelProto:
         helper.make_node("Concat", ["u", "v", "brightness"], ["joined"], axis=3),
         helper.make_node("Reshape", ["joined", "shape"], ["latent"]),
     ]
-    inputs = [_tensor("image.scene", ["batch", size, size, 3], TensorProto.UINT8)]
-    return _model(nodes, inputs, [_tensor("latent", ["batch", 1, 3])], constants)
+    inputs = [tensor("image.scene", ["batch", size, size, 3], TensorProto.UINT8)]
+    return checked_model(nodes, inputs, [tensor("latent", ["batch", 1, 3])], constants)
 
 
 def _predictor(proprio_size: int, jacobian: np.ndarray) -> onnx.ModelProto:
@@ -113,22 +113,22 @@ def _predictor(proprio_size: int, jacobian: np.ndarray) -> onnx.ModelProto:
         helper.make_node("Gather", ["proprio", "last"], ["next_proprio"], axis=1),
     ]
     inputs = [
-        _tensor("latents", ["batch", CONTEXT, 1, 3]),
-        _tensor("proprio", ["batch", CONTEXT, proprio_size]),
-        _tensor("actions", ["batch", CONTEXT, 3]),
+        tensor("latents", ["batch", CONTEXT, 1, 3]),
+        tensor("proprio", ["batch", CONTEXT, proprio_size]),
+        tensor("actions", ["batch", CONTEXT, 3]),
     ]
     outputs = [
-        _tensor("next_latent", ["batch", 1, 3]),
-        _tensor("next_proprio", ["batch", proprio_size]),
+        tensor("next_latent", ["batch", 1, 3]),
+        tensor("next_proprio", ["batch", proprio_size]),
     ]
-    return _model(nodes, inputs, outputs, constants)
+    return checked_model(nodes, inputs, outputs, constants)
 
 
-def _tensor(name: str, shape: list, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+def tensor(name: str, shape: list, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
     return helper.make_tensor_value_info(name, kind, shape)
 
 
-def _model(nodes: list, inputs: list, outputs: list, constants: dict) -> onnx.ModelProto:
+def checked_model(nodes: list, inputs: list, outputs: list, constants: dict) -> onnx.ModelProto:
     initializers = [numpy_helper.from_array(np.asarray(v), k) for k, v in constants.items()]
     graph = helper.make_graph(nodes, "servo", inputs, outputs, initializers)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)

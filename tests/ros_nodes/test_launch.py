@@ -22,6 +22,7 @@ PARAMETERS = {
     "recorder_node": params.RecorderParameters,
     "supervisor_node": params.SupervisorParameters,
     "fake_robot_node": params.FakeRobotParameters,
+    "fake_base_node": params.FakeBaseParameters,
 }
 FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 

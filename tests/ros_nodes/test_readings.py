@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import JointState
 
 from ros_nodes.convert import position_to_pose
@@ -44,6 +45,16 @@ def test_nan_is_passed_on_for_the_agent_to_judge():
 def test_a_missing_reading_is_named(state, pose, reason):
     with pytest.raises(ValueError, match=reason):
         assemble_proprio(NAMES, state, pose)
+
+
+def test_a_base_is_read_off_its_odometry():
+    odometry = Odometry()
+    odometry.twist.twist.linear.x, odometry.twist.twist.angular.z = 0.2, -0.5
+    names = ("base.wz", "a.position", "base.vx")
+    values = assemble_proprio(names, joints(), None, odometry)
+    np.testing.assert_allclose(values, [-0.5, 0.1, 0.2])
+    with pytest.raises(ValueError, match=r"base\.wz: no odom"):
+        assemble_proprio(names, joints(), POSE)
 
 
 def test_an_unknown_reading_is_named():
