@@ -33,6 +33,7 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
@@ -114,7 +115,9 @@ class AgentNode(LifecycleNode):
         self._process.publish(String(data=identity()))
         self._markers = self.create_publisher(MarkerArray, "plan_markers", qos.COMMAND)
         self.create_service(Trigger, "~/set_goal", self._on_set_goal)
-        self.create_timer(1.0, self._publish_diagnostics)
+        # A clock that is set back does not silence it.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
 
     def start(self) -> None:
         """With ``autostart``, configure and activate.

@@ -80,7 +80,7 @@ class LoadedAgent:
         self._warn = warn
         self._log: PlanLog | None = None
         self._blind_since_ns: int | None = None  # as long as surprise is not known
-        self._told_blind = False
+        self._told_blind = self._told_forgetful = False
         configurator = Configurator(resources(self._load_model, fitter), given.bundle)
         self._switch = TaskSwitch(configurator, self._adjusted, self._check, refuse)
         try:
@@ -113,8 +113,12 @@ class LoadedAgent:
     def watch(self) -> float | None:
         """How surprising what was seen last is; None while that is not known.
 
-        Call it after every step of the agent. That it is not known for long is warned of, once.
+        Call it after every step of the agent. That it is not known for long is warned of, once, and
+        so is a memory on disk that failed.
         """
+        if self.agent.memory_problem and not self._told_forgetful:
+            self._told_forgetful = True
+            self._warn(f"nothing is remembered any more: {self.agent.memory_problem}")
         seen = self.agent.state
         surprise, now_ns = self.surprise.see(seen.frames, seen.commands), seen.frames[-1].stamp_ns
         if surprise is not None:
@@ -165,21 +169,25 @@ class LoadedAgent:
         rare = _rare_energies(self.model.energies)
         self.surprise = Surprise(self.model, rare)
         self._told_blind = not rare
+        self._told_forgetful = False
         if not rare:
             self._warn(f"{self.bundle} has no quantiles of the energy: surprise is not watched")
         if self._log is not None:
-            given = self._given
-            self._log.setup(
-                setup_of(
-                    agent.config, self.bundle, self.model.provider, given.variant, given.threads
-                )
+            given, log = self._given, self._log
+            setup = setup_of(
+                agent.config, self.bundle, self.model.provider, given.variant, given.threads
             )
             agent.log = self._write_log
+            self._to_disk(lambda: log.setup(setup))
 
     def _write_log(self, record: PlanRecord) -> None:
         assert self._log is not None
+        log = self._log
+        self._to_disk(lambda: log.write(record))
+
+    def _to_disk(self, write: Callable[[], None]) -> None:
         try:
-            self._log.write(record)
+            write()
         except OSError as error:  # a full disk must not stop the robot
             self._warn(f"plans are not logged any more: {error.strerror}")
             self.agent.log = None

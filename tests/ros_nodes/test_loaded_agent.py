@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import shutil
+import signal
 from pathlib import Path
 
+from waiting import eventually
+
+from controller.configurator import TaskConfig
 from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.params import AgentParameters
@@ -34,3 +39,26 @@ def test_a_log_of_plans_is_never_written_over(bundle: Path, tmp_path: Path) -> N
         LoadedAgent(given, refuse=print, warn=print, fitter=ImageFitter(print)).close()
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["plans-2.mcap", "plans-3.mcap", "plans.mcap"]
+
+
+def test_a_full_disk_ends_the_log_and_not_the_change_of_tasks(bundle: Path, tmp_path: Path) -> None:
+    given = AgentParameters(bundle=str(bundle), plan_log=str(tmp_path / "plans.mcap"))
+    refused: list[str] = []
+    warned: list[str] = []
+    loaded = LoadedAgent(given, refused.append, warned.append, ImageFitter(print))
+    task = tmp_path / "task.yaml"
+    task.write_text("name: second\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    # A file that may not grow: to who writes it, a disk without room.
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "plans.mcap").stat().st_size, hard))
+    try:
+        loaded.request(task)
+        changed: list[TaskConfig | None] = []
+        assert eventually(lambda: changed.append(loaded.change()) or changed[-1] is not None)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert loaded.task == "second"
+    assert refused == []
+    assert [text for text in warned if "not logged any more: File too large" in text]
+    loaded.close()
