@@ -248,6 +248,7 @@ class CommandFilter:
         self._lost_track = False
         self._lost_for_s = 0.0
         self._released = True
+        self._reading_before: Vector | None = None  # while released
         self.motion = Motion.at_rest(np.zeros(limits.axes.axes))
 
     def begin(self, position: Vector) -> None:
@@ -261,7 +262,7 @@ class CommandFilter:
         self.motion = Motion.at_rest(position)
         self._tool = Motion.at_rest(np.zeros(3))
         self._tracker.clear()
-        self._lost_track = False
+        self._lost_track = self._released = False
         if self._arm is not None:
             self._arm.hold_orientation(self.motion.position)
 
@@ -273,7 +274,7 @@ class CommandFilter:
     def release(self) -> None:
         """Nothing is sent from now on: motion begins anew where the robot is when it is armed."""
         if self.motion.rests:
-            self._released = True
+            self._released, self._reading_before = True, None
 
     def tool_velocity(self) -> Vector | None:
         """Velocity ``(3,)`` m/s of the tool that the last command asks for; ``None`` for a base."""
@@ -298,6 +299,8 @@ class CommandFilter:
         state = judge(self.times, situation)
         if state is CommandState.FOLLOWING and self._lost_track:
             state = CommandState.NOT_TRACKING
+        if state is CommandState.FOLLOWING and not self.begun:
+            state = CommandState.POSE_STALE
         clamps: tuple[str, ...] = ()
         if state is CommandState.ESTOP:
             self.motion = Motion.at_rest(self.motion.position)
@@ -338,9 +341,12 @@ class CommandFilter:
         assert situation.position is not None
         reading = np.asarray(situation.position, np.float64)
         if self._released:
-            # With the reading of this very tick: one from before may be of another place.
-            self.begin(reading)
-            self._released = situation.estop or not situation.armed
+            # With the reading of this very tick, as one from before may be of another place; and
+            # with two that agree, as one alone may be an odd one.
+            before, self._reading_before = self._reading_before, reading
+            if before is not None and np.abs(reading - before).max() <= self.times.tracking:
+                self.begin(reading)
+                self._released = situation.estop or not situation.armed
             return
         taken_s = now_s - max(0.0, situation.position_age_s) - self._delay_s
         error = self._tracker.error(taken_s, reading)

@@ -253,7 +253,7 @@ def test_a_robot_that_was_moved_stands_and_then_goes_on_from_where_it_is():
 
 
 @pytest.mark.parametrize("positions_are_sent", [True, False])
-@pytest.mark.parametrize("before", [None, MIDDLE + 0.1], ids=["nowhere", "elsewhere"])
+@pytest.mark.parametrize("before", [None, MIDDLE + 0.2], ids=["nowhere", "elsewhere"])
 def test_motion_begins_where_the_robot_is_when_it_is_armed_and_nothing_is_sent_before(
     positions_are_sent, before
 ):
@@ -269,6 +269,9 @@ def test_motion_begins_where_the_robot_is_when_it_is_armed_and_nothing_is_sent_b
     assert not command_filter.begun
     tick(position=before, position_age_s=1.0)  # armed, and not known where
     assert not command_filter.begun
+    for odd in (MIDDLE, MIDDLE + 1e6, MIDDLE):  # one reading is not enough
+        tick(position=odd)
+        assert not command_filter.begun
     np.testing.assert_array_equal(tick(wanted=np.zeros(3)), MIDDLE)
     assert command_filter.begun
     for _ in range(100):
