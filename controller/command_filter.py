@@ -273,7 +273,7 @@ class CommandFilter:
 
     def release(self) -> None:
         """Nothing is sent from now on: motion begins anew where the robot is when it is armed."""
-        if self.motion.rests:
+        if self.motion.rests and not self._released:
             self._released, self._reading_before = True, None
 
     def tool_velocity(self) -> Vector | None:

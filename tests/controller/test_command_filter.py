@@ -262,7 +262,10 @@ def test_motion_begins_where_the_robot_is_when_it_is_armed_and_nothing_is_sent_b
 
     def tick(**changes):
         now_s = next(ticks) * DT_S
-        return command_filter.tick(situation(**changes), now_s, DT_S).motion.position
+        position = command_filter.tick(situation(**changes), now_s, DT_S).motion.position
+        if not command_filter.begun:
+            command_filter.release()  # as whoever sends nothing says at every tick
+        return position
 
     for _ in range(5):
         tick(armed=False, position=before)
