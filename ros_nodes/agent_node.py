@@ -33,7 +33,6 @@ from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile
 from rclpy.subscription import Subscription
@@ -67,7 +66,7 @@ from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.markers import path_markers, tool_path
 from ros_nodes.params import AgentParameters, declare_parameters
 from ros_nodes.plan_status import goal_in_words, level, plan_values
-from ros_nodes.process import run_node
+from ros_nodes.process import run_node, steady_timer
 from ros_nodes.process_watch import identity
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
 from ros_nodes.resources import load_goal_images
@@ -115,9 +114,7 @@ class AgentNode(LifecycleNode):
         self._process.publish(String(data=identity()))
         self._markers = self.create_publisher(MarkerArray, "plan_markers", qos.COMMAND)
         self.create_service(Trigger, "~/set_goal", self._on_set_goal)
-        # A clock that is set back does not silence it.
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        steady_timer(self, 1.0, self._publish_diagnostics)
 
     def start(self) -> None:
         """With ``autostart``, configure and activate.

@@ -25,7 +25,6 @@ from collections.abc import Callable
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import PoseStamped
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
@@ -40,7 +39,7 @@ from ros_nodes.command_inputs import CommandInputs
 from ros_nodes.command_interfaces import CommandOutput
 from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.params import CommandParameters, declare_parameters
-from ros_nodes.process import run_node, use_realtime_priority
+from ros_nodes.process import run_node, steady_timer, use_realtime_priority
 from ros_nodes.process_watch import ProcessWatch
 from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR
@@ -112,9 +111,8 @@ class CommandNode(Node):
         self.create_service(SetBool, "~/arm", self._on_arm)
         self.create_service(Trigger, "~/estop", self._on_estop_call)
         self.create_service(Trigger, "~/clear_estop", self._on_clear)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)  # a clock set back does not silence it
-        self.create_timer(0.5, lambda: self._status.publish(self._report()), clock=steady)
-        self.create_timer(1.0, lambda: self._diagnostics.publish(self._report()), clock=steady)
+        steady_timer(self, 0.5, lambda: self._status.publish(self._report()))
+        steady_timer(self, 1.0, lambda: self._diagnostics.publish(self._report()))
 
     def start(self) -> None:
         """Start ticking."""
@@ -209,11 +207,12 @@ class CommandNode(Node):
         reason = why_not_armed(self._filter.times, situation)
         if not reason and (does := self._supervisor_does()) in _WHAT_IT_DOES:
             reason = f"the supervisor's process {_WHAT_IT_DOES[does]}"
-        if not reason and not self._inputs.speed <= _STANDS:
+        speed = self._inputs.speed
+        if not reason and np.isnan(speed):
+            reason = "it is not known yet whether the robot stands: too few readings"
+        if not reason and speed > _STANDS:
             unit = "m/s" if self._given.interface == "twist_stamped" else "rad/s"
-            reason = f"the robot moves already ({self._inputs.speed:.2f} {unit})"
-            if np.isnan(self._inputs.speed):
-                reason = "it is not known yet whether the robot stands: too few readings"
+            reason = f"the robot moves already ({speed:.2f} {unit})"
         if not reason and self._given.gripper and self._inputs.gripper_m is None:
             reason = f"joint_states has no position of gripper_joint {self._given.gripper_joint!r}"
         return reason

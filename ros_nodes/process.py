@@ -21,9 +21,11 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, cast
 
 import rclpy
+from rclpy.clock import Clock, ClockType
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.timer import Timer
 
 from ros_nodes.transport import READY_FD, STDIN_IS_PARENT, own_transport
 
@@ -99,6 +101,11 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
+
+
+def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
+    """A timer that a clock which is set back, or simulated time, does not silence."""
+    return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def use_realtime_priority(priority: int, children: bool = True) -> bool:

@@ -25,7 +25,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock, ClockType
 from rclpy.expand_topic_name import expand_topic_name
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
@@ -38,7 +37,7 @@ from ros_nodes import qos
 from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.free_path import free_path
 from ros_nodes.params import RecorderParameters, declare_parameters
-from ros_nodes.process import run_node
+from ros_nodes.process import run_node, steady_timer
 
 _LOOK_EVERY_S = 0.2
 _DEPTH = 100
@@ -67,9 +66,8 @@ class RecorderNode(Node):
         self._asked_for = parameters.topics != RecorderParameters.topics
         self._folder = free_path(Path(parameters.path))
         self._parts = 0
-        self._recorded: dict[str, str] = {}  # topic to type
         self._latched: dict[str, bytes] = {}  # topic to its last message
-        self._connections: dict[str, Connection] = {}  # of the bag in work
+        self._connections: dict[str, Connection] = {}  # of the bag in work, by topic
         self._lock = threading.Lock()  # the writer is used by callbacks and closed by stop()
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
         self._writer: Writer | None = None
@@ -80,12 +78,11 @@ class RecorderNode(Node):
         except (OSError, WriterError) as error:
             raise ValueError(f"parameter path: {error}") from error
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.STATE)
-        self.create_timer(_LOOK_EVERY_S, self._look_for_topics)
-        self.create_timer(_FLUSH_EVERY_S, self._flush)
-        self.create_timer(1.0, self._publish_diagnostics)
-        steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(60.0 * parameters.split_minutes, self._split, clock=steady)
-        self._once = self.create_timer(_TOLD_AFTER_S, self._tell_what_is_missing)
+        steady_timer(self, _LOOK_EVERY_S, self._look_for_topics)
+        steady_timer(self, _FLUSH_EVERY_S, self._flush)
+        steady_timer(self, 1.0, self._publish_diagnostics)
+        steady_timer(self, 60.0 * parameters.split_minutes, self._split)
+        self._once = steady_timer(self, _TOLD_AFTER_S, self._tell_what_is_missing)
 
     def start(self) -> None:
         """Nothing to start: the executor does it all."""
@@ -109,8 +106,8 @@ class RecorderNode(Node):
         # Whoever wants to make an unfinished bag whole can see that this one is in work.
         fcntl.flock(self._storage.bio, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._connections = {
-            topic: writer.add_connection(topic, kind, typestore=self._typestore)
-            for topic, kind in self._recorded.items()
+            topic: writer.add_connection(topic, before.msgtype, typestore=self._typestore)
+            for topic, before in self._connections.items()
         }
 
     def _close(self) -> None:
@@ -183,8 +180,9 @@ class RecorderNode(Node):
         with self._lock:
             if self._writer is None:
                 return
-            connection = self._writer.add_connection(topic, kind, typestore=self._typestore)
-            self._connections[topic], self._recorded[topic] = connection, kind
+            self._connections[topic] = self._writer.add_connection(
+                topic, kind, typestore=self._typestore
+            )
         latched = offered.durability == DurabilityPolicy.TRANSIENT_LOCAL
 
         def write(data: bytes) -> None:

@@ -22,7 +22,6 @@ from pathlib import Path
 
 import yaml
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.clock import Clock, ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -38,7 +37,7 @@ from ros_nodes.params import (
     SupervisorParameters,
     declare_parameters,
 )
-from ros_nodes.process import Spinner, run_node, use_realtime_priority
+from ros_nodes.process import Spinner, run_node, steady_timer, use_realtime_priority
 from ros_nodes.process_watch import identity
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR, remove_orphaned_shared_memory
 
@@ -110,8 +109,7 @@ class SupervisorNode(Node):
             lambda message: self._tree.add(message, time.monotonic()),
             qos.STATE,
         )
-        # A clock that is set back does not silence it.
-        self.create_timer(1.0, self._tick, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady_timer(self, 1.0, self._tick)
 
     def start(self) -> None:
         """Start the nodes and wait until each is ready.

@@ -7,12 +7,17 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from ros_nodes.params import CommandParameters, SimParameters, declare_parameters
+from ros_nodes.transport import free_domain_id, transport_environment
 
 
 @pytest.fixture
-def node():
+def node(monkeypatch):
+    domain_id = free_domain_id()
+    # Fast DDS reads its profiles once in a process: the tests after this one need them too.
+    for name, value in transport_environment(domain_id).items():
+        monkeypatch.setenv(name, value)
     context = Context()
-    rclpy.init(args=[], context=context)
+    rclpy.init(args=[], context=context, domain_id=domain_id)
     node = Node("test", context=context, automatically_declare_parameters_from_overrides=True)
     yield node
     node.destroy_node()
