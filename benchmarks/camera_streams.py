@@ -93,7 +93,7 @@ def section(summary: dict[str, Any]) -> str:
     received = ", ".join(f"{n} {c['received']} ({c['dropped']} lost)" for n, c in cameras.items())
     lines = [
         "## From camera streams to a bundle\n",
-        f"`python -m benchmarks.camera_streams`: {summary['minutes']:g} minutes of "
+        f"`python -m benchmarks.camera_streams --out DIR`: {summary['minutes']:g} minutes of "
         f"{len(cameras)} cameras ({SIDE} px, 10 frames a second) and 100 readings, poses and "
         "commands a second, recorded from the ROS 2 nodes in real time while the robot explores, "
         "then the commands of docs/data.md. Each step is a process of its own (training: "

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from foresee.errors import UsageError
 from foresee.train_commands import given
 
 
@@ -49,6 +50,8 @@ class Export:
         from world_model.export import export
 
         agent = load_agent_config(self.agent) if self.agent else AgentConfig()
+        if self.variants:
+            _check_world(given(self.data))
         bundle = export(self.checkpoint, given(self.data), self.out, self.overwrite, self.skip_bad)
         if self.agent:
             shutil.copyfile(self.agent, self.out / AGENT_SETTINGS)
@@ -72,6 +75,18 @@ class Export:
         print(f"{summary['out']}: {size / 1e6:.1f} MB; torch - ONNX at most {errors}")
         for name, verdict in summary.get("variants", {}).items():
             print(f"variant {name}: {_told(verdict)}")
+
+
+def _check_world(data: tuple[Path, ...]) -> None:
+    from world_model.data.dataset import open_dataset
+
+    worlds = {open_dataset(path).spec.env_id for path in data}
+    if len(worlds) > 1 or None in worlds:
+        raise UsageError(
+            "--variants judges in the simulated world that the data were recorded in, and "
+            + ("they are of several" if len(worlds) > 1 else "these name none (env_id)")
+            + ": export without it"
+        )
 
 
 def _told(verdict: dict[str, Any]) -> str:

@@ -128,7 +128,10 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
     try:
         with graph:
             summary["ready_s"] = round(graph.wait_ready(), 2)
-            tqdm.write(f"graph is up after {summary['ready_s']:.1f} s: {', '.join(graph.pids)}")
+            tqdm.write(
+                f"graph is up after {summary['ready_s']:.1f} s: {', '.join(graph.pids)} "
+                f"(ROS_DOMAIN_ID={graph.domain_id})"
+            )
             with GraphClient(graph.domain_id, next(iter(model.spec.cameras))) as client:
                 client.arm(timeout_s=_PATIENCE_S)
                 for number, target in enumerate(targets, 1):

@@ -76,6 +76,7 @@ def record(job: RecordJob) -> dict[str, Any]:
     try:
         with graph:
             graph.wait_ready()
+            tqdm.write(f"the nodes are up (ROS_DOMAIN_ID={graph.domain_id})")
             with GraphClient(graph.domain_id, job.cameras[0]) as client:
                 client.arm(timeout_s=_PATIENCE_S)
                 began_s = time.monotonic()

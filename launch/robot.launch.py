@@ -25,12 +25,17 @@ ARGUMENTS = [
         "namespace", default_value="", description="of all names, where there are several robots"
     ),
     DeclareLaunchArgument(
-        "image_topic",
-        default_value="scene/image_raw",
-        description="the camera the bundle calls `scene`; JPEG is expected at <this>/compressed",
+        "camera", default_value="scene", description="the bundle's name of the camera"
     ),
     DeclareLaunchArgument(
-        "goal_topic", default_value="scene/goal_image", description="goal images, latched"
+        "image_topic",
+        default_value=[LaunchConfiguration("camera"), "/image_raw"],
+        description="its images; JPEG is expected at <this>/compressed",
+    ),
+    DeclareLaunchArgument(
+        "goal_topic",
+        default_value=[LaunchConfiguration("camera"), "/goal_image"],
+        description="goal images, latched",
     ),
     DeclareLaunchArgument(
         "joint_topic", default_value="joint_states", description="JointState of the robot"
@@ -57,21 +62,16 @@ ARGUMENTS = [
 
 def generate_launch_description():
     """What `ros2 launch` runs."""
-    topics = {
-        "scene/image_raw": "image_topic",
-        "scene/image_raw/compressed": "image_topic",
-        "scene/goal_image": "goal_topic",
-        "joint_states": "joint_topic",
-        "tool_pose": "pose_topic",
-        "servo_node/delta_twist_cmds": "command_topic",
-        "cmd_vel": "base_command_topic",
-        "odom": "odom_topic",
-    }
+    camera, image = LaunchConfiguration("camera"), LaunchConfiguration("image_topic")
     remappings = [
-        (name, [LaunchConfiguration(argument), "/compressed"])
-        if name.endswith("/compressed")
-        else (name, LaunchConfiguration(argument))
-        for name, argument in topics.items()
+        ([camera, "/image_raw"], image),
+        ([camera, "/image_raw/compressed"], [image, "/compressed"]),
+        ([camera, "/goal_image"], LaunchConfiguration("goal_topic")),
+        ("joint_states", LaunchConfiguration("joint_topic")),
+        ("tool_pose", LaunchConfiguration("pose_topic")),
+        ("servo_node/delta_twist_cmds", LaunchConfiguration("command_topic")),
+        ("cmd_vel", LaunchConfiguration("base_command_topic")),
+        ("odom", LaunchConfiguration("odom_topic")),
     ]
     # As -p: a dictionary becomes a parameter file, which the supervisor's nodes would read too.
     bundle = ["settings:=['agent_node.bundle:=", LaunchConfiguration("bundle"), "']"]

@@ -38,7 +38,7 @@ def section(results: dict[str, Any]) -> str:
     unheard = results.get("not_heard", 0)
     lines = [
         "## Faults, judged at the actuator\n",
-        "`python -m benchmarks.faults --trials N --json FILE`: the whole graph, relays on its "
+        "`python -m benchmarks.faults --plant PLANT --trials N --json FILE`: the whole graph, relays on its "
         "wires, an independent recorder where the robot is commanded, and rules that know nothing "
         "of what the nodes think: finite commands; speed, acceleration, jerk and place within the "
         "limits; nothing outside ARMED; nothing but braking without plans; stamps that ascend. "

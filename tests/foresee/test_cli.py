@@ -177,6 +177,18 @@ def test_damaged_data_sets(capsys: pytest.CaptureFixture[str], reach: Made, tmp_
     assert not (out / "checkpoint.pt").exists()
 
 
+def test_variants_need_a_simulated_world(
+    capsys: pytest.CaptureFixture[str], reach: Made, tmp_path: Path
+) -> None:
+    real = Path(shutil.copytree(reach.data, tmp_path / "real"))
+    info = json.loads((real / "meta" / "info.json").read_text())
+    info["foresee"]["env_id"] = None
+    (real / "meta" / "info.json").write_text(json.dumps(info))
+    words = ["export", "--checkpoint", str(reach.run), "--out", str(tmp_path / "bundle")]
+    assert "these name none" in _refused(capsys, *words, "--data", str(real), "--variants")
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_a_bundle_that_does_not_fit_the_world(
     capsys: pytest.CaptureFixture[str], reach: Made
 ) -> None:

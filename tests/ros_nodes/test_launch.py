@@ -88,6 +88,7 @@ def test_launch_file_fits_the_nodes(path):
                 assert set(entry) <= names(executable) | {"use_sim_time"}
                 assert executable != "supervisor_node"  # its nodes would be given that file too
                 assert configurations(list(entry.values())) <= declared
+        assert configurations(node.kwargs.get("remappings", [])) <= declared
         given = node.kwargs.get("ros_arguments", [])
         assert configurations(given) <= declared
         assert set(given[::2]) <= {"-p"}
