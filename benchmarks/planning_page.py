@@ -12,7 +12,8 @@ def section(found: dict[str, Any]) -> str:
     step = ", ".join(f"{name} {ms:.2f} ms" for name, ms in found["peer_step_ms"].items())
     lines = [
         "## Planning, side by side\n",
-        "`pip install --no-deps -r benchmarks/peers.txt`, then `python -m benchmarks.planning --episodes 20`: "
+        "`pip install --no-deps -r benchmarks/peers.txt`, then "
+        "`python -m benchmarks.planning --episodes 20`: "
         "pytorch_mppi 0.9.1 and stable-worldmodel 0.1.1 (swm) with their own code, this project's "
         "actor, and one world model (the shipped Reach-v0), each on one thread, in turns. Times "
         "are CPU times of the planning thread unless said otherwise: the machine was shared, its "

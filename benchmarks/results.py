@@ -112,8 +112,8 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     """The page in Markdown, from the summaries by part."""
     parts = [
         "# Results\n",
-        "Written by `python -m benchmarks.results`, which runs evaluations, demo and data benchmark and "
-        "puts in what the other commands shown left in runs/results. "
+        "Written by `python -m benchmarks.results`, which runs evaluations, demo and data "
+        "benchmark and puts in what the other commands shown left in runs/results. "
         f"Machine: {platform.machine()}, {found_cpus(found)} CPU cores, no GPU. Success is judged "
         "by the simulator's truth, which no agent is given. Intervals are Wilson's, 95 %.\n",
     ]

@@ -38,13 +38,13 @@ def section(results: dict[str, Any]) -> str:
     unheard = results.get("not_heard", 0)
     lines = [
         "## Faults, judged at the actuator\n",
-        "`python -m benchmarks.faults --plant PLANT --trials N --json FILE`: the whole graph, relays on its "
-        "wires, an independent recorder where the robot is commanded, and rules that know nothing "
-        "of what the nodes think: finite commands; speed, acceleration, jerk and place within the "
-        "limits; nothing outside ARMED; nothing but braking without plans; stamps that ascend. "
-        "Trial i of a class has seed i. With no violation in n trials the bound is 3/n. Of "
-        f"{len(results['trials']) + unheard} trials {unheard} were run again, because the recorder "
-        "itself had not run for more than 50 ms, whatever they had shown.\n",
+        "`python -m benchmarks.faults --plant PLANT --trials N --json FILE`: the whole graph, "
+        "relays on its wires, an independent recorder where the robot is commanded, and rules that "
+        "know nothing of what the nodes think: finite commands; speed, acceleration, jerk and "
+        "place within the limits; nothing outside ARMED; nothing but braking without plans; "
+        "stamps that ascend. Trial i of a class has seed i. With no violation in n trials the "
+        f"bound is 3/n. Of {len(results['trials']) + unheard} trials {unheard} were run again, "
+        "because the recorder itself had not run for more than 50 ms, whatever they had shown.\n",
     ]
     for plant in sorted({trial["plant"] for trial in results["trials"]}):
         trials = [trial for trial in results["trials"] if trial["plant"] == plant]
