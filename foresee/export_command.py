@@ -52,6 +52,11 @@ class Export:
         agent = load_agent_config(self.agent) if self.agent else AgentConfig()
         if self.variants:
             _check_world(given(self.data))
+            if agent.cost.critic_weight:
+                raise UsageError(
+                    f"--variants judges with {self.agent}, whose critic_weight asks for a critic, "
+                    "and a new bundle has none: export without --variants"
+                )
         bundle = export(self.checkpoint, given(self.data), self.out, self.overwrite, self.skip_bad)
         if self.agent:
             shutil.copyfile(self.agent, self.out / AGENT_SETTINGS)

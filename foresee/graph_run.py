@@ -20,6 +20,7 @@ from ros_nodes.client import GraphClient
 from ros_nodes.convert import action_axes
 from ros_nodes.graph import Graph, GraphError, sim_graph
 from ros_nodes.params import SimParameters
+from sim.envs.pusht import wrapped
 from world_model.bundle import ModelSpec
 from world_model.runtime import (
     FULL_PRECISION,
@@ -66,12 +67,22 @@ class GraphRun:
 
 @dataclass(frozen=True)
 class _Target:
-    """Goal images ``(H, W, 3)`` uint8 by camera; to judge by, where the object is, ``(3,)`` m."""
+    """Goal images ``(H, W, 3)`` uint8 by camera; to judge by, where the object is, ``(3,)`` m.
+
+    Where the task asks for it, also how the object is turned (rad) and within what.
+    """
 
     seed: int
     images: Mapping[str, NDArray[np.uint8]]
     position_m: NDArray[np.float64]
     radius_m: float
+    yaw_rad: float
+    angle_rad: float | None
+
+    def reached(self, distance_m: float, angle_rad: float | None) -> bool:
+        """Whether the object is near enough, and turned as asked for."""
+        turned = self.angle_rad is None or (angle_rad is not None and angle_rad <= self.angle_rad)
+        return distance_m <= self.radius_m and turned
 
 
 def new_run_folder(kind: str) -> Path:
@@ -185,9 +196,13 @@ def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
         for seed in range(job.seed, job.seed + job.goals):
             obs, info = world.reset(seed=seed)
             position = np.asarray(info["goal_position_m"], np.float64)
-            radius_m = core_of(world).success_radius_m
             images = images_of(world, obs, "goal_image")
-            targets.append(_Target(seed, images, position, radius_m))
+            core, yaw_rad = core_of(world), float(info.get("goal_yaw_rad", 0.0))
+            targets.append(
+                _Target(
+                    seed, images, position, core.success_radius_m, yaw_rad, core.success_angle_rad
+                )
+            )
         moved = "block_position_m" if "block_position_m" in info else "tool_position_m"
     finally:
         world.close()
@@ -197,7 +212,7 @@ def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
 def _pursue(
     graph: Graph, client: GraphClient, target: _Target, moved: str, job: GraphRun, title: str
 ) -> dict[str, Any]:
-    start_distance_m = _distance_m(client, target, moved)
+    start_distance_m, _ = _missing(client, target, moved)
     goal_stamp_ns = client.set_goal(target.images, _PATIENCE_S)
     began_s = time.monotonic()
     with tqdm(
@@ -210,17 +225,18 @@ def _pursue(
             time.sleep(_LOOK_EVERY_S)
             graph.check()
             bar.n = min(elapsed_s, job.seconds_per_goal)
-            bar.set_postfix_str(_progress(client, _distance_m(client, target, moved)))
+            bar.set_postfix_str(_progress(client, *_missing(client, target, moved)))
     reports = client.plan_reports(goal_stamp_ns)
     duration_s = time.monotonic() - began_s
-    final_distance_m = _distance_m(client, target, moved)
+    final_distance_m, final_angle_rad = _missing(client, target, moved)
     if not reports:
         raise GraphError(f"agent_node made no plan towards {title}; see its log")
     return {
         "seed": target.seed,
         "start_distance_m": round(start_distance_m, 4),
         "final_distance_m": round(final_distance_m, 4),
-        "success": final_distance_m <= target.radius_m,
+        "final_angle_rad": None if final_angle_rad is None else round(final_angle_rad, 4),
+        "success": target.reached(final_distance_m, final_angle_rad),
         "plans": len(reports),
         "usable_plans": sum(report.usable for report in reports),
         "plan_hz": round(len(reports) / duration_s, 2),
@@ -233,15 +249,21 @@ def _pursue(
     }
 
 
-def _distance_m(client: GraphClient, target: _Target, moved: str) -> float:
+def _missing(client: GraphClient, target: _Target, moved: str) -> tuple[float, float | None]:
+    """Distance, m, and where the task asks for one angle, rad, from the goal."""
     truth = client.wait_for_truth()
     position = np.array([truth[f"{moved}.{axis}"] for axis in "xyz"])
-    return float(np.linalg.norm(position - target.position_m))
+    distance_m = float(np.linalg.norm(position - target.position_m))
+    if target.angle_rad is None:
+        return distance_m, None
+    return distance_m, abs(wrapped(truth["block_yaw_rad"] - target.yaw_rad))
 
 
-def _progress(client: GraphClient, distance_m: float) -> str:
+def _progress(client: GraphClient, distance_m: float, angle_rad: float | None) -> str:
     report = client.plan_status
     parts = [f"{100 * distance_m:5.1f} cm to go"]
+    if angle_rad is not None:
+        parts[0] = f"{100 * distance_m:5.1f} cm and {np.degrees(angle_rad):3.0f}° to go"
     if report is not None:
         parts.append(f"plan {report.values.get('plan_ms', float('nan')):3.0f} ms {report.status}")
     parts.append(f"{client.command_rate_hz():3.0f} commands/s")

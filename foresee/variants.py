@@ -118,7 +118,10 @@ def add_variants(
                 continue
             verdict = judge_searches(exact, variant, searches, agent.planner.elites)
             if verdict.accepted:
-                job = Evaluation(env_id, trial, agent, episodes, provider="cpu", floors=False)
+                size, _ = next(iter(exact.spec.cameras.values()))
+                job = Evaluation(
+                    env_id, trial, agent, episodes, image_size=size, provider="cpu", floors=False
+                )
                 if fp32_rate is None:
                     fp32_rate = _success_rate(job)
                 rate = _success_rate(replace(job, variant=name))
@@ -135,8 +138,8 @@ def judge_searches(
 ) -> Verdict:
     """Compare elites and speed of a variant with fp32's, on the same candidates.
 
-    Candidates are ranked by their distance to the goal over the horizon: what else a cost holds is
-    the same for both.
+    Candidates are ranked by their distance to the goal over the horizon alone; what else the
+    agent's cost makes of imagined latents counts in the closed loop.
     """
     count = max(len(search.actions) for search in searches)
     overlaps: list[list[float]] = [[] for _ in range(count)]

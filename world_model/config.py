@@ -91,7 +91,8 @@ class LossConfig:
     sigreg_projections: int = 256
     """Random directions drawn at each step for SIGReg."""
     variance_weight: float = 16.0
-    """VICReg: weight of the hinge that keeps each dimension's std above 1."""
+    """VICReg: weight of the hinge that keeps each dimension's std above 1. After the encoder's
+    batch normalisation it acts only where there was next to nothing to normalise."""
     covariance_weight: float = 8.0
     """VICReg: weight of the squared off-diagonal covariances."""
     inverse_dynamics_weight: float = 0.0
@@ -245,6 +246,12 @@ class TrainConfig(RunConfig):
             "cache_gb must be 0 with a frozen encoder, which encodes every frame at once "
             "(or add --no-freeze-encoder)",
             self.cache_gb,
+        )
+        require(
+            not (self.shift_px and self.encoder_frozen),
+            "shift_px must be 0 with a frozen encoder, which encodes every frame once as it is "
+            "(or add --no-freeze-encoder)",
+            self.shift_px,
         )
         require(
             not self.loss.straightening_weight or self.frames_at(0) >= 3,

@@ -234,9 +234,17 @@ def _rank_correlation(
                 continue
             before = latents[start : start + goal]
             found = distance(before, latents[start + goal][None]).numpy()
-            ranks = found.argsort().argsort()
-            values.append(np.corrcoef(ranks, np.arange(goal)[::-1])[0, 1])
+            values.append(spearman(found, np.arange(goal)[::-1]))
     return float(np.mean(values)) if values else math.nan
+
+
+def spearman(found: NDArray[np.floating], ranks: NDArray[np.integer]) -> float:
+    """Rank correlation with ``ranks``, all different; what is equal shares a rank. 0 if all is."""
+    _, place, count = np.unique(found, return_inverse=True, return_counts=True)
+    if len(count) < 2:
+        return 0.0
+    shared = count.cumsum() - (count + 1) / 2
+    return float(np.corrcoef(shared[place], ranks)[0, 1])
 
 
 def _check_encoder(bundle: Path, cache: Cache, latents: Tensor) -> None:

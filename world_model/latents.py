@@ -68,22 +68,31 @@ def encode_frames(
     return encoded
 
 
-def adopt_encoder(model: Jepa, run: Path) -> list[nn.Module]:
+def adopt_encoder(model: Jepa, run: Path, dataset_hash: str) -> list[nn.Module]:
     """Give a model the encoder of a run, or the trunk of a pretrained one.
 
     Args:
         model: its encoder is overwritten, or the trunk of each of its cameras.
         run: folder of `world_model.train.train` or `world_model.pretrain.pretrain`.
+        dataset_hash: of the data the model is trained on.
 
     Returns:
         The parts that were taken over: the encoder, or the trunks.
 
     Raises:
         CheckpointError: ``run`` has no usable checkpoint.
-        TrainConfigError: that encoder is of another shape or of other cameras.
+        TrainConfigError: that encoder is of another shape or of other cameras, or it was trained on
+            episodes of the same data that are to be held out.
     """
     checkpoint = load_any_checkpoint(run)
-    mine = model.config.encoder
+    config, other_config = model.config, checkpoint.config
+    split = (other_config.held_out, other_config.seed)
+    if checkpoint.data["dataset_hash"] == dataset_hash and split != (config.held_out, config.seed):
+        raise TrainConfigError(
+            f"{run}: its encoder has learned from episodes that this run would hold out to judge "
+            f"by; give --held-out {split[0]:g} --seed {split[1]}, which it was trained with"
+        )
+    mine = config.encoder
     if isinstance(checkpoint.config, PretrainConfig):
         vit = checkpoint.config.vit
         if mine.kind != "vit" or mine.vit != vit:

@@ -59,6 +59,9 @@ class Method(ABC, Generic[Batch]):
         Of several processes each gets its own rows, see `world_model.ranks`.
         """
 
+    def begin(self, progress: bool) -> None:
+        """Called once, when the model has the weights that training begins or goes on with."""
+
     @abstractmethod
     def energy(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """``total``, what is minimised, and its terms, ``prediction`` among them; scalars."""
@@ -197,6 +200,7 @@ def _loop(
         model.load_state_dict(checkpoint.model)
         optimizer.load_state_dict(checkpoint.optimizer)
         step, history = checkpoint.step, list(checkpoint.history)
+    method.begin(progress)
 
     def save() -> None:
         save_checkpoint(

@@ -15,7 +15,7 @@ from world_model.data.cache import Cache
 from world_model.encoder import unit_scale
 from world_model.jepa import Jepa, tensors
 from world_model.latents import encode_rows
-from world_model.readout import fit_linear
+from world_model.readout import encode_all, fit_linear, judge, quantities
 from world_model.vit import VitTrunk
 
 Floats = NDArray[np.float64]
@@ -37,27 +37,6 @@ def effective_rank(latents: Floats) -> float:
     share = singular / singular.sum()
     share = share[share > 0]
     return float(np.exp(-(share * np.log(share)).sum()))
-
-
-def linear_probe(
-    train_x: Floats, train_y: Floats, test_x: Floats, test_y: Floats, ridge: float = 1e-3
-) -> Floats:
-    """R² of a ridge regression, fitted on one set of episodes and judged on another.
-
-    Args:
-        train_x: ``(B, D)`` latents.
-        train_y: ``(B, M)`` targets.
-        test_x: ``(B', D)``.
-        test_y: ``(B', M)``.
-        ridge: penalty relative to the mean variance of the latents.
-
-    Returns:
-        ``(M,)``; NaN where the target does not vary.
-    """
-    residual = (fit_linear(train_x, train_y, ridge)(test_x) - test_y) ** 2
-    total = ((test_y - test_y.mean(0)) ** 2).sum(0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(total > 1e-12, 1.0 - residual.sum(0) / total, np.nan)
 
 
 @torch.no_grad()
@@ -82,9 +61,9 @@ def validate(
         horizon: rollout steps judged.
 
     Returns:
-        ``std_min``, ``std_mean``, ``effective_rank``, ``probe_r2`` (name to R²), and for each
-        rollout step ``rollout_mse`` and ``copy_mse`` (the error of "the latent stays as it is"),
-        with ``rollout_ratio``, the mean of the first over the mean of the second.
+        ``std_min``, ``std_mean``, ``effective_rank``, ``probe_r2`` (what is probed to R²), and for
+        each rollout step ``rollout_mse`` and ``copy_mse`` (the error of "the latent stays as it
+        is"), with ``rollout_ratio``, the mean of the first over the mean of the second.
     """
     was_training = model.training
     model.eval()
@@ -140,8 +119,8 @@ def probe_trunk(
 
 def worst_probe(report: dict[str, Any]) -> tuple[str, float]:
     """Name and R² of the place that a report's probes find worst; "none" and NaN without any."""
-    probed = {k: v for k, v in report["probe_r2"].items() if "velocity" not in k}
-    return min(probed.items(), key=lambda item: item[1], default=("none", float("nan")))
+    found = report["probe_r2"].items()
+    return min(found, key=lambda item: item[1], default=("none", float("nan")))
 
 
 def alarms(report: dict[str, Any], latent_width: int) -> list[str]:
@@ -205,15 +184,17 @@ def _probe(
     test_x: Floats,
     test_rows: NDArray[np.int64],
 ) -> dict[str, float]:
-    """R² of what a probe should find, readings and true values, by name."""
+    """R² of what a linear probe should find in one frame, readings and true values, by title."""
     fit_y, test_y = (
         np.concatenate([cache.proprio[rows], cache.evaluation[rows]], axis=1).astype(np.float64)
         for rows in (fit_rows, test_rows)
     )
-    names = [*cache.spec.proprio_names, *cache.spec.evaluation_names]
-    r2 = linear_probe(fit_x, fit_y, test_x, test_y)
-    found = zip(names, r2, strict=True)
-    return {name: round(float(value), 4) for name, value in found if np.isfinite(value)}
+    wanted = quantities([*cache.spec.proprio_names, *cache.spec.evaluation_names], fit_y)
+    if not wanted:
+        return {}
+    scores = judge(fit_linear(fit_x, encode_all(wanted, fit_y)), wanted, test_x, test_y)
+    found = zip(wanted, scores, strict=True)
+    return {of.title: round(score.r2, 4) for of, score in found if np.isfinite(score.r2)}
 
 
 def _rollout_error(

@@ -21,6 +21,8 @@ from world_model.loop import DivergedError, Method, TrainResult, run_method
 from world_model.probe import HORIZON, alarms, validate, worst_probe
 from world_model.training_data import draw
 
+_CONSTANT = 1e-3  # SI; the std of what does not vary
+
 __all__ = ["DivergedError", "TrainResult", "draw_clips", "train"]
 
 
@@ -40,7 +42,7 @@ def train(
         CheckpointError: see `run_method`, or there is no encoder to take over.
     """
     return run_method(
-        lambda mixture, device: ActionConditioned(mixture, config, device, progress),
+        lambda mixture, device: ActionConditioned(mixture, config, device),
         dataset,
         out,
         config,
@@ -55,10 +57,8 @@ class ActionConditioned(Method[Clips]):
 
     model: Jepa
 
-    def __init__(
-        self, mixture: Mixture, config: TrainConfig, device: torch.device, progress: bool
-    ) -> None:
-        """Build for the data; what is taken over frozen encodes all of it."""
+    def __init__(self, mixture: Mixture, config: TrainConfig, device: torch.device) -> None:
+        """Build for the data."""
         cache = mixture.cache
         for what, names in (
             ("actions", cache.spec.action_names),
@@ -79,12 +79,17 @@ class ActionConditioned(Method[Clips]):
         self.frozen: list[nn.Module] = []
         self.encoded: Tensor | None = None
         if config.encoder_from:
-            taken = adopt_encoder(self.model, Path(config.encoder_from))
+            taken = adopt_encoder(self.model, Path(config.encoder_from), cache.dataset_hash)
             if config.encoder_frozen:
                 self.frozen = taken
                 for part in taken:
                     part.requires_grad_(False)
-                self.encoded = encode_frames(self.model, cache, progress, self.trunk_alone)
+
+    def begin(self, progress: bool) -> None:
+        """What is frozen encodes all of the data: after a resume the checkpoint's own weights."""
+        if self.frozen:
+            cache = self.mixture.cache
+            self.encoded = encode_frames(self.model, cache, progress, self.trunk_alone)
 
     @property
     def trunk_alone(self) -> bool:
@@ -155,10 +160,15 @@ def _normalization(mixture: Mixture) -> Normalization:
     action_mean, action_std = _moments(mixture, np.asarray(mixture.cache.actions))
     return Normalization(
         proprio_mean=proprio_mean,
-        proprio_std=np.maximum(proprio_std, 1e-3),
+        proprio_std=_scale(proprio_std),
         action_mean=action_mean,
-        action_std=np.maximum(action_std, 1e-3),
+        action_std=_scale(action_std),
     )
+
+
+def _scale(std: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What standardised values are divided by: not by the little that a constant one varies."""
+    return np.where(std < _CONSTANT, 1.0, std)
 
 
 def _moments(

@@ -53,6 +53,7 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
     }
     control_dt_s = 0.1
     success_radius_m: float
+    success_angle_rad: float | None = None  # where success asks for an angle as well
     action_space: gymnasium.spaces.Box
     cameras: Mapping[str, CameraSpec]
     proprio_names: tuple[str, ...]

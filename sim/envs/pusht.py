@@ -46,6 +46,7 @@ class PushTEnv(TableEnv):
     tool_axes = ("tool.vx", "tool.vy")
     max_speed_m_s = MAX_SPEED_M_S
     success_radius_m = 0.04
+    success_angle_rad = MAX_ANGLE_RAD
 
     _tool_start_m = _start_m = _goal_m = np.zeros(3)
     _start_yaw_rad = _goal_yaw_rad = 0.0
@@ -58,7 +59,7 @@ class PushTEnv(TableEnv):
         block, yaw_rad = self._world.block_pose()
         distance_m = float(np.linalg.norm((self._goal_m - block)[:2]))
         angle_rad = abs(wrapped(self._goal_yaw_rad - yaw_rad))
-        turned = angle_rad <= MAX_ANGLE_RAD and not self._lost()
+        turned = angle_rad <= self.success_angle_rad and not self._lost()
         near = distance_m <= self.success_radius_m and not self._lost()
         return {
             "tool_position_m": self._world.robot.tool_position(),

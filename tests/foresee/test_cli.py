@@ -16,7 +16,7 @@ import pytest
 from made import Made
 
 from foresee.cli import main
-from foresee.commands import COMMANDS, GROUPS
+from foresee.commands import COMMANDS, GROUPS, shipped_bundle
 from foresee.summary import write_json
 from world_model.data.dataset import open_dataset
 
@@ -182,10 +182,13 @@ def test_variants_need_a_simulated_world(
 ) -> None:
     real = Path(shutil.copytree(reach.data, tmp_path / "real"))
     info = json.loads((real / "meta" / "info.json").read_text())
-    info["foresee"]["env_id"] = None
+    info["foresee"]["spec"]["env_id"] = None
     (real / "meta" / "info.json").write_text(json.dumps(info))
     words = ["export", "--checkpoint", str(reach.run), "--out", str(tmp_path / "bundle")]
     assert "these name none" in _refused(capsys, *words, "--data", str(real), "--variants")
+    agent = str(shipped_bundle("foresee/Push-v0") / "agent.yaml")
+    words += ["--data", str(reach.data), "--variants", "--agent", agent]
+    assert "asks for a critic" in _refused(capsys, *words)
     assert not (tmp_path / "bundle").exists()
 
 

@@ -13,7 +13,7 @@ from dots import SPEC, moving_dot
 
 from world_model.bundle import BundleError, open_bundle
 from world_model.config import CriticConfig, TrainConfigError
-from world_model.critic import CriticResult, draw_pairs, train_critic
+from world_model.critic import CriticResult, draw_pairs, spearman, train_critic
 from world_model.data.cache import build_cache
 from world_model.data.dataset import DatasetError, DatasetWriter
 from world_model.data.mixture import Mixture, open_mixture
@@ -31,6 +31,13 @@ def made(
     folder = tmp_path_factory.mktemp("critic")
     shutil.copytree(exported, folder / "bundle")
     return train_critic(trained, dots, folder / "out", SETTINGS, folder / "bundle", progress=False)
+
+
+def test_what_is_found_equally_far_shares_a_rank() -> None:
+    steps = np.arange(6)[::-1]
+    assert spearman(np.full(6, 1.0), steps) == 0.0  # says nothing, and not the contrary
+    assert spearman(np.array([9.0, 9.0, 3.0, 2.0, 1.0, 0.0]), steps) > 0.95
+    assert spearman(np.arange(6.0) ** 2, steps) == pytest.approx(-1.0)
 
 
 def test_it_ranks_unseen_ways_and_is_recorded_in_the_bundle(made: CriticResult) -> None:

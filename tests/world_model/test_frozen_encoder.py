@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,35 @@ def test_a_resumed_run_on_a_frozen_encoder_repeats_its_losses(
         assert not train(dots, tmp_path / "cut", config, progress=False).finished
     assert train(dots, tmp_path / "cut", config, resume=True, progress=False).finished
     assert read_losses(tmp_path / "cut") == read_losses(tmp_path / "whole")
+
+
+def test_a_resumed_run_keeps_its_encoder_though_the_run_it_is_from_has_gone_on(
+    dots: Path, trained: Path, tmp_path: Path
+) -> None:
+    encoder = Path(shutil.copytree(trained, tmp_path / "encoder"))
+    config = dataclasses.replace(FROZEN, encoder_from=str(encoder), steps=40)
+    with interrupted_at(25):
+        assert not train(dots, tmp_path / "cut", config, progress=False).finished
+    other = dataclasses.replace(SMALL, steps=2)
+    train(dots, tmp_path / "other", other, progress=False)
+    shutil.copytree(tmp_path / "other", encoder, dirs_exist_ok=True)
+    assert train(dots, tmp_path / "cut", config, resume=True, progress=False).finished
+    whole = dataclasses.replace(config, encoder_from=str(trained))
+    train(dots, tmp_path / "whole", whole, progress=False)
+    assert read_losses(tmp_path / "cut") == read_losses(tmp_path / "whole")
+
+
+def test_an_encoder_that_has_seen_what_is_to_be_held_out_is_refused(
+    dots: Path, trained: Path, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(FROZEN, encoder_from=str(trained), seed=SMALL.seed + 1)
+    with pytest.raises(TrainConfigError, match=f"--seed {SMALL.seed}, which it was trained with"):
+        train(dots, tmp_path / "run", config, progress=False)
+
+
+def test_a_frozen_encoder_refuses_images_that_move() -> None:
+    with pytest.raises(TrainConfigError, match="shift_px must be 0 with a frozen encoder"):
+        dataclasses.replace(FROZEN, encoder_from="run", shift_px=2)
 
 
 def test_a_taken_over_encoder_can_be_tuned_further(

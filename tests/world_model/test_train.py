@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dots import SMALL
+from dots import SMALL, SPEC, moving_dot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from world_model.checkpoint import CheckpointError, load_checkpoint, model_from_checkpoint
 from world_model.config import LossConfig
 from world_model.curves import read_losses
-from world_model.data.dataset import DatasetError
+from world_model.data.dataset import DatasetError, DatasetWriter
 from world_model.data.mixture import open_mixture
 from world_model.interrupt import HeldInterrupt
 from world_model.latents import encode_frames
@@ -115,6 +115,19 @@ def test_resuming_gives_the_losses_and_the_model_of_an_uninterrupted_run(
     assert read_losses(out) == read_losses(trained)
     resumed, whole = load_checkpoint(out).model, load_checkpoint(trained).model
     assert all(torch.equal(resumed[name], whole[name]) for name in whole)
+
+
+def test_what_never_changes_in_the_data_is_not_blown_up(tmp_path: Path) -> None:
+    with DatasetWriter(tmp_path / "set", SPEC) as writer:
+        for seed in range(12):
+            episode = moving_dot(seed)
+            actions = episode.actions * np.array([1.0, 0.0], np.float32)
+            writer.add(dataclasses.replace(episode, actions=actions))
+    config = dataclasses.replace(SMALL, steps=1)
+    train(tmp_path / "set", tmp_path / "run", config, progress=False)
+    scales = load_checkpoint(tmp_path / "run").normalization
+    assert 0.1 < scales["action_std"][0] < 1.0
+    assert scales["action_std"][1] == 1.0
 
 
 def test_a_second_ctrl_c_does_not_wait() -> None:
