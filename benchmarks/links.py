@@ -183,7 +183,8 @@ def section(figures: dict[str, Any]) -> str:
 
 
 _TITLES: dict[Kind, str] = {
-    "true_distance": "cost: the block's true distance, seen by the probe",
+    "true_distance": "cost: the block's distance as the probe sees it, and a term for the tool to "
+    "be behind it (not tuned), no critic",
     "as_shipped": "as shipped",
     "true_simulator": "the true simulator in place of the model, small search",
     "small_search": "the model, the same small search",

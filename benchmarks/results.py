@@ -158,9 +158,11 @@ def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:
     lines += _stricter(rows)
     plan, planner = summary["plan_ms"], summary["agent"]["planner"]
     lines.append(
-        f"\nA plan takes {plan['p50']:.1f} ms (p95 {plan['p95']:.1f}, p99 {plan['p99']:.1f}) on "
-        f"one thread, two side by side: {planner['method'].upper()}, {planner['samples']} "
-        f"samples × {planner['horizon']} steps × {planner['iterations']} iterations. "
+        "\nThe world waits for each plan, however long that takes, so that every machine gets the "
+        f"same result. A plan takes {plan['p50']:.1f} ms (p95 {plan['p95']:.1f}, p99 "
+        f"{plan['p99']:.1f}) on one thread, two side by side: {planner['method'].upper()}, "
+        f"{planner['samples']} samples × {planner['horizon']} steps × {planner['iterations']} "
+        "iterations. "
         f"Bundle manifest {summary['manifest_sha256'][:12]}. Wall time {summary['wall_s']:.0f} s.\n"
     )
     return "\n".join(lines)

@@ -80,8 +80,8 @@ def soak(job: Soak) -> dict[str, Any]:
                     bar.n = round(min(now_s - began_s, bar.total))
                     bar.refresh()
                     if now_s - noted_s >= _NOTE_S:
+                        note, found = _note(rig, run_dir / "heard.npz", now_s - began_s, noted_s)
                         noted_s = now_s
-                        note, found = _note(rig, run_dir / "heard.npz", now_s - began_s)
                         notes.append(note)
                         violations += found
                         for line in found:
@@ -94,22 +94,24 @@ def soak(job: Soak) -> dict[str, Any]:
     return summary(job, notes, violations)
 
 
-def _note(rig: Rig, file: Path, at_s: float) -> tuple[dict[str, Any], list[str]]:
+def _note(rig: Rig, file: Path, at_s: float, since_s: float) -> tuple[dict[str, Any], list[str]]:
+    """What is new since the last one, at ``since_s``: of the second before there is a copy."""
     heard = rig.heard(file)
     paused_s = float(heard.paused_s.max(initial=0.0))  # of the recorder: no evidence either way
     broken = [] if paused_s else judge(heard, rig.plant.rules)
-    found = [f"{v.rule} {at_s:.0f} s: {v.detail}" for v in broken]
-    since_s = time.monotonic() - _NOTE_S
+    found = [f"{v.rule} {at_s:.0f} s: {v.detail}" for v in broken if v.time_s > since_s]
     plans = [r for r in rig.client.plan_reports() if r.received_s > since_s]
     latencies = [r.values["latency_ms"] for r in plans if "latency_ms" in r.values]
     status = rig.client.command_status
     note = {
         "at_s": round(at_s, 1),
         "recorder_paused_s": round(paused_s, 3),
-        "commands": len(heard.command_s),
+        "commands": int((heard.command_s > since_s).sum()),
         "plans": len(plans),
         "usable_plans": sum(r.usable for r in plans),
         "lateness_p99_ms": float(status.get("lateness_p99_ms", "nan")),
+        "tick_p99_ms": float(status.get("tick_p99_ms", "nan")),
+        "ticks_missed": int(status.get("ticks_missed", "0")),
         "latency_p99_ms": float(np.percentile(latencies, 99)) if latencies else float("nan"),
         "rss_mb": {name: _rss_mb(pid) for name, pid in rig.graph.pids.items()},
         "load": os.getloadavg()[0],
@@ -143,8 +145,9 @@ def summary(job: Soak, notes: list[dict[str, Any]], violations: list[str]) -> di
             name: _medians(lambda n, name=name: n["rss_mb"].get(name, np.nan), first, warm, last)
             for name in warm[0]["rss_mb"]
         }
-        for key in ("lateness_p99_ms", "latency_p99_ms", "load"):
-            result[key] = _medians(lambda n, key=key: n[key], first, warm, last)
+        result["ticks_missed"] = notes[-1].get("ticks_missed", 0)
+        for key in ("lateness_p99_ms", "tick_p99_ms", "latency_p99_ms", "load"):
+            result[key] = _medians(lambda n, key=key: n.get(key, np.nan), first, warm, last)
     return result
 
 
@@ -170,6 +173,8 @@ def section(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     rows = [("commands late, p99, ms", found["lateness_p99_ms"])]
+    if "tick_p99_ms" in found:
+        rows += [("then to be sent, p99, ms", found["tick_p99_ms"])]
     rows += [("frame to plan, p99, ms", found["latency_p99_ms"])]
     rows += [(f"memory of {name}, MB", values) for name, values in found["memory_mb"].items()]
     rows += [("load of the machine", found["load"])]

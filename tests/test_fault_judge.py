@@ -47,13 +47,18 @@ def drive(cruise_s: float = 1.0) -> Heard:
         command_s=times_s,
         stamp_s=times_s,
         velocity=velocities,
-        plan_s=np.arange(99.95, times_s[braking_from] - 0.1, 0.1),
+        plan_s=(plan_s := np.arange(99.95, times_s[braking_from] - 0.1, 0.1)),
+        plan_start_s=plan_s + 0.02,
         position_s=times_s,
         position=np.cumsum(velocities, axis=0) * PERIOD_S,
         armed_s=np.array([99.0]),
         armed=np.array([True]),
         stop_asked_s=NONE,
     )
+
+
+def planned(heard: Heard, plan_s: np.ndarray) -> Heard:
+    return dataclasses.replace(heard, plan_s=plan_s, plan_start_s=plan_s)
 
 
 def changed(heard: Heard, row: int, velocity: list[float]) -> Heard:
@@ -102,18 +107,17 @@ def test_what_goes_on_after_silence_began_from_rest_or_from_what_was_held() -> N
     silent = dataclasses.replace(
         heard, command_s=heard.command_s + late_s, stamp_s=heard.stamp_s + late_s
     )
-    silent = dataclasses.replace(silent, plan_s=silent.command_s)
-    assert judge(silent, RULES) == []  # it held its command meanwhile
+    silent = planned(silent, silent.command_s)
+    assert rules_broken(silent) == {"silence"}  # it held its command meanwhile
     begun = drive()
     times_s = np.concatenate([heard.command_s[:60], heard.command_s[59] + begun.command_s - 99.0])
     both = dataclasses.replace(
-        heard,
+        planned(heard, times_s),
         command_s=times_s,
         stamp_s=times_s,
         velocity=np.vstack([heard.velocity[:60], begun.velocity]),
-        plan_s=times_s,
     )
-    assert judge(both, RULES) == []  # it began anew
+    assert rules_broken(both) == {"silence"}  # it began anew
     jumps = silent.velocity.copy()
     jumps[60:] = -jumps[60:]
     assert "acceleration" in rules_broken(dataclasses.replace(silent, velocity=jumps))
@@ -165,8 +169,27 @@ def test_finds_motion_when_not_armed() -> None:
 
 def test_finds_motion_long_after_the_last_plan() -> None:
     heard = drive(cruise_s=2.0)
-    early = dataclasses.replace(heard, plan_s=heard.plan_s[:5])
+    early = planned(heard, heard.plan_s[:5])
     assert rules_broken(early) == {"command age"}
+    held_up = dataclasses.replace(heard, plan_start_s=heard.plan_s - 2.0)
+    assert rules_broken(held_up) == {"command age"}  # new here, and old
+
+
+def test_finds_a_robot_that_is_left_moving() -> None:
+    heard = drive()
+    until = heard.command_s < heard.command_s[60]
+    left = dataclasses.replace(
+        heard,
+        command_s=heard.command_s[until],
+        stamp_s=heard.stamp_s[until],
+        velocity=heard.velocity[until],
+    )
+    assert rules_broken(left) == {"silence"}
+    ends = left.position_s < left.command_s[-1] + 0.1  # hearing ends before it can be told
+    shorter = dataclasses.replace(
+        left, position_s=left.position_s[ends], position=left.position[ends]
+    )
+    assert judge(shorter, RULES) == []
 
 
 def test_says_when_braking_began() -> None:
@@ -190,9 +213,9 @@ def test_a_plan_may_be_heard_a_little_later_than_by_whom_it_is_for() -> None:
         stamp_s=np.concatenate([begins - np.arange(60, 0, -1) * PERIOD_S, heard.stamp_s]),
         velocity=np.concatenate([np.zeros((60, 3)), heard.velocity]),
     )
-    later = dataclasses.replace(waited, plan_s=np.arange(begins + 0.04, heard.plan_s[-1], 0.1))
+    later = planned(waited, np.arange(begins + 0.04, heard.plan_s[-1], 0.1))
     assert judge(later, RULES) == []
-    too_late = dataclasses.replace(waited, plan_s=np.arange(begins + 0.1, heard.plan_s[-1], 0.1))
+    too_late = planned(waited, np.arange(begins + 0.1, heard.plan_s[-1], 0.1))
     assert rules_broken(too_late) == {"command age"}
 
 

@@ -7,8 +7,9 @@
 The whole graph runs as on a robot, with relays on its wires and an independent recorder at the
 actuator, whose rules (`judge.py`) know nothing of what the nodes think. Trial i of a class has the
 seed i: the same fault with the same parameters; only the moment in which it falls is the machine's.
-The file is written after every trial, and the same command goes on where it was interrupted. With 0
-violations in n trials, the share of trials with one is below 3/n with 95 % confidence.
+The file is written after every trial, and the same command goes on where it was interrupted. A
+trial in which a promise was broken, or the graph failed, stays in the file. With 0 violations in n
+trials, the share of trials with one is below 3/n with 95 % confidence.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,7 +33,7 @@ from benchmarks.faults.catalog import CLASSES, PAIRS
 from benchmarks.faults.plants import PLANTS, suits
 from benchmarks.faults.report import table
 from benchmarks.faults.rig import Rig
-from benchmarks.faults.trial import NotHeardError, Trial, run_trial
+from benchmarks.faults.trial import NotHeardError, Trial, failed_trial, run_trial
 from foresee.summary import write_json
 from ros_nodes.graph import GraphError
 
@@ -80,8 +82,16 @@ def run(job: Campaign) -> dict[str, Any]:
         for name in names
         if (job.plant, name, seed) not in done
     ]
-    failures = 0
+    failures, commit = 0, _commit()
     with tqdm(total=len(waiting), desc="faults", unit="trial") as bar:
+
+        def keep(trial: Trial) -> None:
+            _say(bar, trial)
+            results["trials"].append(_row(job.plant, trial) | {"commit": commit})
+            write_json(job.json, results)
+            waiting.remove((trial.fault, trial.seed))
+            bar.update()
+
         while waiting:
             simulated_time = _needs_simulated_time(waiting[0][0])
             batch = [w for w in waiting if _needs_simulated_time(w[0]) == simulated_time]
@@ -99,12 +109,11 @@ def run(job: Campaign) -> dict[str, Any]:
                             bar.write(f"{name}, seed {seed}, is tried again: {error}")
                             results["not_heard"] = results.get("not_heard", 0) + 1
                             continue
-                        _say(bar, trial)
-                        results["trials"].append(_row(job.plant, trial))
-                        write_json(job.json, results)
-                        waiting.remove((name, seed))
+                        except GraphError as error:
+                            keep(failed_trial(rig, name, seed, error, out))
+                            raise
+                        keep(trial)
                         finished += 1
-                        bar.update()
                 shutil.rmtree(run_dir, ignore_errors=True)
                 if not finished:
                     raise GraphError("no trial could be heard")
@@ -127,6 +136,14 @@ def _row(plant: str, trial: Trial) -> dict[str, Any]:
     if trial.braking_s is not None and not np.isfinite(trial.braking_s):
         row["braking_s"] = 1e9  # JSON knows no infinity
     return row
+
+
+def _commit() -> str:
+    """Of the code that is judged, as far as it can be told."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    folder = Path(__file__).parent
+    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return told.stdout.strip()
 
 
 def _say(bar: tqdm, trial: Trial) -> None:

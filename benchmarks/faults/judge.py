@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 # Of a limit: what rounding of stamps and of single precision may make of it.
 _TOLERANCE = 1e-3
-_SILENCE_S = 0.2  # between commands: the motion before is over
+_SILENCE_S = 0.2  # between commands: one in motion may not be followed by so much
 _PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
 _LATER_S = 0.05  # a plan may be heard here so much later than by the one it is for
@@ -58,6 +58,8 @@ class Heard:
         stamp_s: ``(T,)`` stamp of each; NaN for a message that has none.
         velocity: ``(T, N)`` commanded.
         plan_s: ``(P,)`` monotonic arrival of each usable plan.
+        plan_start_s: ``(P,)`` from when on each plans, monotonic: a plan that was held up is as old
+            as that.
         position_s: ``(S,)`` arrival of each true position of the robot.
         position: ``(S, M)``.
         armed_s: ``(E,)`` when arming changed, as the service was answered.
@@ -73,6 +75,7 @@ class Heard:
     stamp_s: Array
     velocity: Array
     plan_s: Array
+    plan_start_s: Array
     position_s: Array
     position: Array
     armed_s: Array
@@ -100,6 +103,7 @@ def judge(heard: Heard, rules: Rules) -> list[Violation]:
         *_rates(heard, rules),
         *_positions(heard, rules),
         *_stamps(heard),
+        *_silence(heard),
         *_armed(heard, rules),
         *_command_age(heard, rules),
         *_rest(heard, rules),
@@ -202,6 +206,18 @@ def _stamps(heard: Heard) -> list[Violation]:
     ]
 
 
+def _silence(heard: Heard) -> list[Violation]:
+    """Who tells the robot to move goes on telling it: it may hold its last command for ever."""
+    if not len(heard.command_s):
+        return []
+    end_s = max(heard.command_s[-1], heard.position_s.max(initial=-np.inf))
+    silent_s = np.diff(heard.command_s, append=end_s)
+    return [
+        Violation("silence", heard.command_s[i], f"moving, then no command for {silent_s[i]:.3f} s")
+        for i in np.flatnonzero(heard.velocity.any(axis=1) & (silent_s > _SILENCE_S))
+    ]
+
+
 def _armed(heard: Heard, rules: Rules) -> list[Violation]:
     """Nothing but zeros outside ARMED, once braking is over; and after an e-stop at once."""
     found = []
@@ -228,11 +244,12 @@ def _armed(heard: Heard, rules: Rules) -> list[Violation]:
 def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
     """Without a plan for ``stop_s``, there is rest after ``braking_s`` more."""
     found = []
+    from_s = np.maximum.accumulate(np.minimum(heard.plan_s, heard.plan_start_s))
     for i in range(1, len(heard.command_s)):
         time_s = heard.command_s[i]
         index = int(np.searchsorted(heard.plan_s, time_s + _LATER_S, side="right")) - 1
         # Before the first plan that was heard there may have been one.
-        since_s = heard.plan_s[index] if index >= 0 else heard.command_s[0]
+        since_s = from_s[index] if index >= 0 else heard.command_s[0]
         age_s = time_s - since_s
         if age_s > rules.stop_s + rules.braking_s and heard.velocity[i].any():
             found.append(Violation("command age", time_s, f"moves {age_s:.3f} s after the plan"))
@@ -255,6 +272,11 @@ def _rest(heard: Heard, rules: Rules) -> list[Violation]:
 def _within(times_s: Array, time_s: float, seconds: float) -> bool:
     index = int(np.searchsorted(times_s, time_s, side="right")) - 1
     return index >= 0 and time_s - times_s[index] <= seconds
+
+
+def rest_s(heard: Heard, rules: Rules) -> float:
+    """For how long `judge` held the robot to rest, by ``heard.rest``."""
+    return sum(max(0.0, until_s - from_s - rules.braking_s) for from_s, until_s in heard.rest)
 
 
 def braking_delay_s(heard: Heard, fault_s: float, until_s: float) -> float:

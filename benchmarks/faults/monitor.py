@@ -41,7 +41,7 @@ _PAUSE_S = 0.05  # between two beats: what arrived meanwhile has no time
 _KEPT_S = 1.0
 _TOGETHER = {
     "command_s": ("stamp_s", "command", "command_s"),
-    "plan_s": ("plan_s",),
+    "plan_s": ("plan_s", "plan_stamp_s"),
     "stop_plan_s": ("stop_plan_s",),
     "estop_s": ("estop_s",),
     "position_s": ("position", "position_s"),
@@ -61,6 +61,7 @@ class Monitor(Node):
             "stamp_s",
             "command",
             "plan_s",
+            "plan_stamp_s",
             "stop_plan_s",
             "position_s",
             "estop_s",
@@ -136,7 +137,13 @@ class Monitor(Node):
 
     def _on_plan(self, message: JointTrajectory, info: Info) -> None:
         with self._lock:
-            self._rows["plan_s" if message.points else "stop_plan_s"].append(_arrival_s(info))
+            if not message.points:
+                self._rows["stop_plan_s"].append(_arrival_s(info))
+                return
+            self._rows["plan_s"].append(_arrival_s(info))
+            stamp = message.header.stamp
+            to_monotonic_s = time.monotonic() - time.time()
+            self._rows["plan_stamp_s"].append(stamp.sec + 1e-9 * stamp.nanosec + to_monotonic_s)
 
     def _on_estop(self, message: Bool, info: Info) -> None:
         if message.data:

@@ -30,7 +30,7 @@ from sim.envs.table import TableEnv
 
 # Narrower than where the simulated robot can go, so that the limits are in its way.
 LOW_M, HIGH_M = (0.37, -0.17, 0.11), (0.53, 0.17, 0.29)
-_LATE_M = 0.01  # the simulated arm follows its command this much late, at most
+_LATE_M = 0.01  # both arms follow their commands this much late, at most
 _GOALS = 6
 _OF_ROBOT = ("scene/image_raw", "scene/camera_info", "joint_states", "tool_pose")
 # What cannot be done to a robot that is no simulation.
@@ -115,16 +115,18 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
         slow_surprise=0.0,
         stop_surprise=0.0,
     )
+    late = np.full(3, _LATE_M)
     rules = _rules(
         command,
         command.joint_speed_rad_s,
         command.joint_acceleration_rad_s2,
         command.joint_jerk_rad_s3,
-        command.joint_low_rad,
-        command.joint_high_rad,
+        np.concatenate([command.joint_low_rad, LOW_M - late]),
+        np.concatenate([command.joint_high_rad, HIGH_M + late]),
         position_margin=0.0,
     )
-    goals, beyond = _drawn_goals(robot)
+    model = ArmModel(panda_urdf().read_text(), robot.joint_names, robot.tool_frame)
+    goals, beyond = _drawn_goals(robot, model)
     return Plant(
         name="fake hardware",
         nodes=_nodes(NodeSpec("fake_robot_node", robot), command, run_dir),
@@ -136,6 +138,7 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
         position=("sensor_msgs/msg/JointState", "robot/joint_states"),
         names=robot.joint_names,
         rules=rules,
+        place=lambda joints: np.array([model.tool_pose(row)[0] for row in joints]).reshape(-1, 3),
         simulated_time=simulated_time,
     )
 
@@ -145,8 +148,8 @@ def _rules(
     velocity: Sequence[float],
     acceleration: Sequence[float],
     jerk: Sequence[float],
-    low: Sequence[float],
-    high: Sequence[float],
+    low: Sequence[float] | NDArray[np.float64],
+    high: Sequence[float] | NDArray[np.float64],
     position_margin: float,
 ) -> Rules:
     """What was promised of axes with these limits."""
@@ -187,10 +190,9 @@ def _nodes(robot: NodeSpec, command: CommandParameters, run_dir: Path) -> tuple[
 
 
 def _drawn_goals(
-    robot: FakeRobotParameters,
+    robot: FakeRobotParameters, model: ArmModel
 ) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.uint8]]:
     """Images of the arm at places inside the limits, and one of a place beyond them."""
-    model = ArmModel(panda_urdf().read_text(), robot.joint_names, robot.tool_frame)
     low, high = np.asarray(LOW_M), np.asarray(HIGH_M)
     rng = np.random.default_rng(0)
     places = [*rng.uniform(low + 0.02, high - 0.02, (_GOALS, 3)), high + 0.06]

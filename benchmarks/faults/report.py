@@ -12,8 +12,9 @@ from benchmarks.faults.catalog import CLASSES, PAIRS
 def table(trials: Sequence[dict[str, Any]]) -> str:
     """The results by class, in Markdown: n, violations, the bound that n supports."""
     lines = [
-        "| fault | n | moving | violated | bound (95 %) | braking began, worst | back, worst |",
-        "|---|---|---|---|---|---|---|",
+        "| fault | n | moving | held to rest | violated | bound (95 %) | braking began, worst | "
+        "back, worst |",
+        "|---" * 8 + "|",
     ]
     for name in (*CLASSES, PAIRS):
         rows = [trial for trial in trials if trial["fault"] == name]
@@ -22,10 +23,22 @@ def table(trials: Sequence[dict[str, Any]]) -> str:
         broken = sum(bool(r["violations"] or r["problems"]) for r in rows)
         bound = "" if broken else f"< {min(1.0, 3 / len(rows)):.1%}"
         lines.append(
-            f"| {name} | {len(rows)} | {sum(r['moving'] for r in rows)} | {broken} | {bound} | "
-            f"{_worst(rows, 'braking_s', 1e3, 'ms')} | {_worst(rows, 'restart_s', 1.0, 's')} |"
+            f"| {name} | {len(rows)} | {sum(r['moving'] for r in rows)} | {_rested(rows)} | "
+            f"{broken} | {bound} | {_braked(rows)} | {_worst(rows, 'restart_s', 1.0, 's')} |"
         )
     return "\n".join(lines)
+
+
+def _rested(rows: Sequence[dict[str, Any]]) -> str:
+    """In how many trials it had to rest for so long that it was seen to."""
+    count = sum(row.get("rest_s", 0.0) > 0 for row in rows)
+    return str(count) if count else ""
+
+
+def _braked(rows: Sequence[dict[str, Any]]) -> str:
+    """The latest beginning of braking, and in how many trials there was one to begin."""
+    found = [row["braking_s"] for row in rows if row["braking_s"]]
+    return f"{1e3 * max(found):.3g} ms of {len(found)}" if found else ""
 
 
 def _worst(rows: Sequence[dict[str, Any]], key: str, scale: float, unit: str) -> str:
@@ -44,7 +57,12 @@ def section(results: dict[str, Any]) -> str:
         "place within the limits; nothing outside ARMED; nothing but braking without plans; "
         "stamps that ascend. Trial i of a class has seed i. With no violation in n trials the "
         f"bound is 3/n. Of {len(results['trials']) + unheard} trials {unheard} were run again, "
-        "because the recorder itself had not run for more than 50 ms, whatever they had shown.\n",
+        "because the recorder itself had not run for more than 50 ms, whatever they had shown. "
+        "*Moving*: in the moment of the fault. *Held to rest*: trials that lasted long enough "
+        "after it had to stop. *Braking began*: after a kill, of those that moved and did not "
+        "brake already. The fake hardware's pictures are unknown to the bundle: surprise is off "
+        "there. "
+        f"Code: {', '.join(sorted({t.get('commit', 'not noted') for t in results['trials']}))}.\n",
     ]
     for plant in sorted({trial["plant"] for trial in results["trials"]}):
         trials = [trial for trial in results["trials"] if trial["plant"] == plant]
@@ -57,4 +75,4 @@ def section(results: dict[str, Any]) -> str:
 
 def _broken(trial: dict[str, Any]) -> set[str]:
     rules = {violation["rule"] for violation in trial["violations"]}
-    return rules | ({"restart or braking too late"} if trial["problems"] else set())
+    return rules | ({"another promise"} if trial["problems"] else set())

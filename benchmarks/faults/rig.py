@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +47,8 @@ class Plant:
         command: message type and topic of its commands.
         position: message type and topic of its true position.
         names: of the joints in that position; empty for a pose.
+        place: joint positions ``(T, N)`` to further places ``(T, K)`` that the rules are about;
+            None where there are none.
         rules: what may never happen.
         simulated_time: whether the nodes live by ``/clock``.
     """
@@ -61,6 +63,7 @@ class Plant:
     position: tuple[str, str]
     names: tuple[str, ...]
     rules: Rules
+    place: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
     simulated_time: bool = False
 
 
@@ -308,14 +311,20 @@ class Rig:
         told = self._told
         with np.load(path) as rows:
             values = {name: rows[name] for name in rows.files}
-        axes, places = len(self.plant.rules.velocity), len(self.plant.rules.low)
+        axes, told_of = len(self.plant.rules.velocity), len(self.plant.names) or 3
+        position = values["position"].reshape(-1, told_of)
+        if self.plant.place is not None:
+            position = np.hstack([position, self.plant.place(position)])
+        # By simulated time a stamp says nothing here.
+        start_s = values["plan_s" if self.plant.simulated_time else "plan_stamp_s"]
         return Heard(
             command_s=values["command_s"],
             stamp_s=values["stamp_s"],
             velocity=values["command"].reshape(-1, axes),
             plan_s=values["plan_s"],
+            plan_start_s=start_s,
             position_s=values["position_s"],
-            position=values["position"].reshape(-1, places),
+            position=position,
             armed_s=np.array(told.armed_s),
             armed=np.array(told.armed, bool),
             stop_asked_s=values["estop_s"],

@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.catalog import PAIRS, FaultClass, Parameters, draw_pair
-from benchmarks.faults.judge import Violation, braking_delay_s, judge
+from benchmarks.faults.judge import Violation, braking_delay_s, judge, rest_s
 from benchmarks.faults.rig import PATIENCE_S, Rig
 from ros_nodes.graph import GraphError
 
 _MOVING = 0.03  # of the norm of a command: it is on its way
 _LOOK_S = 0.01
 _SETTLE_S = 0.6  # after a fault, for braking and for what was held up to arrive
+_ATTEMPTS = 4  # to have it on its way in the moment of the fault
 _RESTART_S = 5.0
 _BRAKING_S = 0.1
 
@@ -43,6 +44,7 @@ class Trial:
         moving: whether the robot was on its way when the fault began.
         braking_s: how long after a kill braking began; None where nothing had to brake.
         restart_s: how long until the killed node worked again; None where none was killed.
+        rest_s: for how long it was held to rest, where something had to stop it.
         problems: promises beside those at the actuator that were not kept.
     """
 
@@ -53,6 +55,7 @@ class Trial:
     moving: bool
     braking_s: float | None
     restart_s: float | None
+    rest_s: float
     problems: list[str]
 
     @property
@@ -71,7 +74,8 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
         keep: folder for what was heard; kept only where a promise was broken.
 
     Raises:
-        GraphError: the graph cannot be got to work: the campaign starts a new one.
+        GraphError: the graph cannot be got to work, see `failed_trial`; the campaign starts a new
+            one.
         NotHeardError: it has to be run again to be judged.
     """
     rng = np.random.default_rng(seed)
@@ -79,9 +83,12 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     drawn = [one.trial(rng) for one in faults]
     if any(one.kills for one in faults):
         rig.wait_until_stable()
-    moving = get_moving(rig)
+    for _ in range(_ATTEMPTS):
+        get_moving(rig)
+        time.sleep(rng.uniform(0.0, 0.1))  # any phase of planning and ticking
+        if moving := rig.speed() > _MOVING:
+            break
     heard_file = keep / f"{PAIRS if fault is None else fault.name}_{seed}.npz".replace(" ", "_")
-    time.sleep(rng.uniform(0.0, 0.1))  # any phase of planning and ticking
     problems: list[str] = []
     killed = [p["victim"] for f, p in zip(faults, drawn, strict=True) if f.kills]
     killed_node = killed in (["agent_node"], ["command_node"])
@@ -109,10 +116,11 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
         patience_s = began_s + PATIENCE_S
         back_s = back_s or _wait_until_back(rig, killed[0], old_pid, patience_s)
         if back_s is None:
-            raise GraphError(f"{killed[0]} did not come back within {PATIENCE_S:.0f} s")
-        restart_s = back_s - began_s
-        if restart_s > _RESTART_S:
-            problems.append(f"{killed[0]} was back after {restart_s:.1f} s")
+            problems.append(f"{killed[0]} was not back after {PATIENCE_S:.0f} s")
+        else:
+            restart_s = back_s - began_s
+            if restart_s > _RESTART_S:
+                problems.append(f"{killed[0]} was back after {restart_s:.1f} s")
     time.sleep(_SETTLE_S)
     if killed_node:
         rig.disarmed(began_s + _BRAKING_S)
@@ -132,10 +140,31 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     name = PAIRS if fault is None else fault.name
     both: Parameters = {f.name: p for f, p in zip(faults, drawn, strict=True)}
     parameters = both if fault is None else drawn[0]
-    trial = Trial(name, seed, parameters, violations, moving, braking_s, restart_s, problems)
+    trial = Trial(
+        name,
+        seed,
+        parameters,
+        violations,
+        moving,
+        braking_s,
+        restart_s,
+        rest_s(heard, rig.plant.rules),
+        problems,
+    )
     if trial.passed:
         heard_file.unlink()
     return trial
+
+
+def failed_trial(rig: Rig, name: str, seed: int, error: GraphError, keep: Path) -> Trial:
+    """What is told of a trial in which the graph failed: not kept, and judged by what was heard."""
+    try:
+        heard = rig.heard(keep / f"{name}_{seed}_failed.npz".replace(" ", "_"))
+        violations = judge(heard, rig.plant.rules)
+    except (OSError, GraphError, ValueError):  # the recorder itself is gone
+        violations = []
+    problems = [f"the graph failed: {error}"]
+    return Trial(name, seed, {}, violations, False, None, None, 0.0, problems)
 
 
 def get_moving(rig: Rig) -> bool:

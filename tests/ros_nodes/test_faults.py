@@ -15,7 +15,9 @@ import pytest
 from benchmarks.faults.__main__ import Campaign, run
 from benchmarks.faults.catalog import CLASSES, draw_pair
 from benchmarks.faults.judge import Heard
+from benchmarks.faults.report import section
 from benchmarks.faults.rig import Helper, Rig
+from ros_nodes.graph import GraphError
 from ros_nodes.transport import free_domain_id, transport_environment
 
 # One of each place a fault is put, where a loaded machine changes nothing about what must follow.
@@ -46,6 +48,29 @@ def test_nothing_that_went_wrong_reached_the_actuator(
 
     run(job)  # nothing is left to be done
     assert len(json.loads(file.read_text())["trials"]) == len(SHORT)
+
+
+def test_a_trial_in_which_the_graph_fails_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = iter([True])
+
+    def next_goal(rig: Rig) -> None:
+        if next(fails, False):
+            raise GraphError("goal not taken up")
+        give(rig)
+
+    give = Rig.next_goal
+    monkeypatch.setattr(Rig, "next_goal", next_goal)
+    classes = ("joint names permuted", "plans not finite")
+    results = run(Campaign(json=tmp_path / "f.json", trials=1, classes=classes, out=tmp_path))
+    failed, kept = results["trials"]
+    assert failed["problems"] == ["the graph failed: goal not taken up"]
+    assert kept["problems"] == kept["violations"] == []
+    assert kept["rest_s"] > 0  # no usable plan came: it was held to rest
+    assert {failed["fault"], kept["fault"]} == set(classes)
+    told = section(results)
+    assert "another promise (1 trials)" in told
 
 
 def test_refuses_a_class_it_does_not_have(tmp_path: Path) -> None:
