@@ -104,6 +104,8 @@ class Situation:
         image_age_s: of the image the newest plan was made from.
         agent_alive: False when the agent's process has ended or stands still.
         surprise: of the newest image.
+        position_stamp_ns: of the reading, to tell it from the one before: the same one is there
+            at every tick until the next comes. ``None`` where each tick has a new one.
     """
 
     armed: bool
@@ -117,6 +119,7 @@ class Situation:
     image_age_s: float = 0.0
     agent_alive: bool = True
     surprise: float = 0.0
+    position_stamp_ns: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +251,8 @@ class CommandFilter:
         self._lost_track = False
         self._lost_for_s = 0.0
         self._released = True
-        self._reading_before: Vector | None = None  # while released
+        # While released: the last two readings, the newest last, each with its stamp.
+        self._readings: list[tuple[int | None, Vector]] = []
         self.motion = Motion.at_rest(np.zeros(limits.axes.axes))
 
     def begin(self, position: Vector) -> None:
@@ -274,7 +278,7 @@ class CommandFilter:
     def release(self) -> None:
         """Nothing is sent from now on: motion begins anew where the robot is when it is armed."""
         if self.motion.rests and not self._released:
-            self._released, self._reading_before = True, None
+            self._released, self._readings = True, []
 
     def tool_velocity(self) -> Vector | None:
         """Velocity ``(3,)`` m/s of the tool that the last command asks for; ``None`` for a base."""
@@ -341,10 +345,13 @@ class CommandFilter:
         assert situation.position is not None
         reading = np.asarray(situation.position, np.float64)
         if self._released:
-            # With the reading of this very tick, as one from before may be of another place; and
-            # with two that agree, as one alone may be an odd one.
-            before, self._reading_before = self._reading_before, reading
-            if before is not None and np.abs(reading - before).max() <= self.times.tracking:
+            # With the newest reading, as one from before may be of another place; and with two that
+            # agree, as one alone may be an odd one, which agrees with itself at the next tick.
+            stamp_ns = situation.position_stamp_ns
+            if stamp_ns is None or not self._readings or stamp_ns != self._readings[-1][0]:
+                self._readings = [*self._readings[-1:], (stamp_ns, reading)]
+            apart = np.abs(reading - self._readings[0][1]).max()
+            if len(self._readings) == 2 and apart <= self.times.tracking:
                 self.begin(reading)
                 self._released = situation.estop or not situation.armed
             return

@@ -217,6 +217,7 @@ class CommandInputs:
             else _age_s(status.image_news_ns, status.arrived_s, stamp_ns, now_s),
             agent_alive=self.agent in ("unknown", "runs"),
             surprise=0.0 if status is None else status.surprise,
+            position_stamp_ns=None if reading is None else reading.stamp_ns,
         )
         return situation, gripper
 

@@ -17,6 +17,7 @@ from controller.command_filter import (
     why_not_armed,
 )
 from controller.motion_filter import MotionLimits
+from controller.types import NS_PER_S
 
 DT_S = 0.01
 LOW, HIGH = np.array([0.2, -0.5, 0.0]), np.array([0.8, 0.5, 0.8])
@@ -279,6 +280,45 @@ def test_motion_begins_where_the_robot_is_when_it_is_armed_and_nothing_is_sent_b
     assert command_filter.begun
     for _ in range(100):
         np.testing.assert_allclose(tick(wanted=np.zeros(3)), MIDDLE, atol=1e-9)
+
+
+@pytest.mark.parametrize("readings_hz", [10, 30, 50, 100, 125, 500, 1000])
+def test_an_odd_reading_does_not_agree_with_itself_whatever_the_rate_of_readings(readings_hz):
+    # 100 ticks a second: of 30 readings a second each is there for three ticks or four.
+    command_filter, seen = CommandFilter(LIMITS, TIMES, DT_S), []
+
+    def tick(number, armed):
+        reading = number * readings_hz // 100
+        if reading not in seen:
+            seen.append(reading)
+        stamp_ns, now_s = reading * NS_PER_S // readings_hz, number * DT_S
+        command_filter.tick(
+            situation(
+                armed=armed,
+                wanted=np.zeros(3),
+                position=MIDDLE + (1e6 if reading == seen[0] else 0.0),
+                position_age_s=now_s - stamp_ns / NS_PER_S,
+                position_stamp_ns=stamp_ns,
+            ),
+            now_s,
+            DT_S,
+        )
+        if not command_filter.begun:
+            command_filter.release()  # as whoever sends nothing says at every tick
+
+    numbers = itertools.count(1)
+    while not command_filter.begun:
+        tick(next(numbers), armed=True)
+    assert len(seen) == 3  # the odd one and two that agree
+    np.testing.assert_array_equal(command_filter.motion.position, MIDDLE)
+    # Disarmed and let go of, then armed again after two readings more: in that very tick.
+    command_filter.release()
+    before = len(seen)
+    while len(seen) < before + 2:
+        tick(next(numbers), armed=False)
+        assert not command_filter.begun
+    tick(next(numbers), armed=True)
+    assert command_filter.begun
 
 
 @pytest.mark.parametrize("positions_are_sent", [True, False])

@@ -73,3 +73,16 @@ def test_a_stamp_that_no_clock_can_show_is_refused(stamp):
     with pytest.raises(ValueError, match="image_news_ns"):
         inputs.take_status(message, 1.0)
     inputs.situation(NS_PER_S, 1.0, False, False)
+
+
+def test_a_reading_keeps_its_stamp_until_the_next_one_comes():
+    inputs = CommandInputs(CommandParameters(interface="joint_velocity"))
+
+    def stamp(now_s: float) -> int | None:
+        return inputs.situation(round(now_s * NS_PER_S), now_s, True, False)[0].position_stamp_ns
+
+    assert stamp(1.0) is None
+    inputs.take_joints(joints(NS_PER_S, 0.0), 1.0)
+    assert [stamp(1.0), stamp(1.01), stamp(1.02)] == [NS_PER_S] * 3
+    inputs.take_joints(joints(NS_PER_S + 20_000_000, 0.0), 1.02)
+    assert stamp(1.03) == NS_PER_S + 20_000_000
