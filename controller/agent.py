@@ -333,7 +333,7 @@ class Agent:
         """Remember the frame of one step of the model ago, with what was done since."""
         assert self._memory is not None
         newest, last = state.frames[-1], self._remembered
-        if last is not None and 0 < 4 * (newest.stamp_ns - last.stamp_ns) < 3 * self._step_ns:
+        if last is not None and 0 <= 4 * (newest.stamp_ns - last.stamp_ns) < 3 * self._step_ns:
             return  # a camera faster than the model
         self._remembered = newest
         if last is None or not 0 < 2 * (newest.stamp_ns - last.stamp_ns) < 3 * self._step_ns:

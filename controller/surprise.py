@@ -61,11 +61,12 @@ class Surprise:
         if not self._rare:
             return None
         now_ns = frames[-1].stamp_ns
-        if self._states and now_ns <= self._states[-1].stamp_ns:  # another clock
+        if self._states and now_ns < self._states[-1].stamp_ns:  # another clock
             self._states, self._seen = [], []
         oldest_ns = now_ns - round((len(self._rare) + _LATE) * self._step_ns)
-        self._states = [s for s in self._states if s.stamp_ns >= oldest_ns]
-        self._seen = [s for s in self._seen if s[0] >= oldest_ns]
+        # A frame of the same stamp as the last takes its place.
+        self._states = [s for s in self._states if oldest_ns <= s.stamp_ns < now_ns]
+        self._seen = [s for s in self._seen if oldest_ns <= s[0] < now_ns]
         self._take(commands, oldest_ns)
         state = model_state(self.model.spec, frames, commands)
         self._states.append(state)

@@ -54,11 +54,15 @@ class LatestImages:
         self._frames: dict[str, tuple[int, Pixels]] = {}
         self._goals: dict[str, tuple[int, Pixels]] = {}
         self._new_frame = False
+        self._given_ns: int | None = None  # stamp of the last frames that `wait` gave
         self._new_goal = False
         self._closed = False
 
     def put_frame(self, camera: str, message: Image | CompressedImage) -> None:
-        """Take in a camera frame; wakes `wait` when the set is complete.
+        """Take in a camera frame; wakes `wait` when the set is complete and there is news of it.
+
+        With cameras that are triggered together, the frame of the first makes a set with the old
+        one of the second, which was given already: `wait` sleeps on until the second is there too.
 
         Raises:
             ValueError: the message does not hold what it says; nothing changes then.
@@ -70,7 +74,8 @@ class LatestImages:
             self._frames[camera] = taken
             stamps = [stamp_ns for stamp_ns, _ in self._frames.values()]
             together = max(stamps) - min(stamps) <= self._max_skew_ns
-            if together and self._frames.keys() == self._cameras:
+            waits = min(stamps) == self._given_ns and taken[0] > min(stamps)
+            if together and not waits and self._frames.keys() == self._cameras:
                 self._new_frame = True
                 self._changed.notify()
 
@@ -120,7 +125,9 @@ class LatestImages:
                 return None
             goal = _image_set(self._goals) if self._new_goal else None
             self._new_frame = self._new_goal = False
-            return _image_set(self._frames), goal
+            frames = _image_set(self._frames)
+            self._given_ns = frames.stamp_ns
+            return frames, goal
 
     def open(self) -> None:
         """Let `wait` wait again. The last goal, if any, counts as new."""

@@ -230,6 +230,15 @@ def test_a_fast_camera_and_a_gap_do_not_change_what_a_moment_is(tmp_path, model)
     assert len(memory) == 2
 
 
+def test_two_frames_of_one_stamp_do_not_begin_a_run(tmp_path, model):
+    memory = opened(tmp_path, model)
+    agent = Agent(model, AgentConfig(PLANNER, deadline_s=None), memory)
+    for number in range(8):
+        agent.step(model.observe([0.1, 0.0], number // 2 * STEP_NS))
+    assert [memory.moment(i).stamp_ns for i in range(len(memory))] == [0, STEP_NS, 2 * STEP_NS]
+    assert len(set(memory._moments["run"][: len(memory)])) == 1
+
+
 def test_a_full_disk_ends_remembering_and_not_the_run(tmp_path, model, monkeypatch):
     memory = opened(tmp_path, model)
     agent = Agent(model, AgentConfig(PLANNER, deadline_s=None), memory)

@@ -67,7 +67,17 @@ def test_of_a_model_of_which_nothing_is_known_surprise_is_not_known(model):
     assert drive(Surprise(model, ()), [0.0, 9.0, 0.0, 9.0]) == [None] * 4
 
 
-@pytest.mark.parametrize("gap", [-1, 3])
+def test_a_frame_of_the_same_stamp_takes_the_place_of_the_one_before(model):
+    # As of two cameras, of which the second is a moment later: one odd image at every stamp.
+    once = drive(Surprise(model, RARE), 0.011 * np.arange(12))
+    positions = np.repeat(0.011 * np.arange(12), 2)
+    positions[::2] += 0.1
+    twice = drive(Surprise(model, RARE), positions, steps=np.repeat(np.arange(1, 13), 2))
+    assert twice[1::2] == once
+    assert None not in twice[5:]
+
+
+@pytest.mark.parametrize("gap", [-2, 3])
 def test_after_a_gap_nothing_is_said_and_then_it_begins_anew(model, gap):
     surprise = Surprise(model, RARE)
     drive(surprise, 0.01 * np.arange(20))

@@ -45,6 +45,26 @@ def test_two_cameras_make_a_set_only_when_taken_together():
     assert goal is None
 
 
+def test_of_cameras_that_are_triggered_together_the_first_does_not_wake_it():
+    latest = LatestImages(["scene", "wrist"], max_skew_ns=50)
+    latest.put_frame("scene", image(0, 100))
+    latest.put_frame("wrist", image(0, 100))
+    assert latest.wait()[0].stamp_ns == 100
+    given = []
+    waiter = threading.Thread(target=lambda: given.append(latest.wait()))
+    waiter.start()
+    latest.put_frame("scene", image(1, 133))
+    waiter.join(0.1)
+    assert waiter.is_alive()
+    latest.put_frame("wrist", image(1, 133))
+    waiter.join(5.0)
+    ((frames, _),) = given
+    assert frames.stamp_ns == 133
+    for camera in ("scene", "wrist"):  # the clock went back
+        latest.put_frame(camera, image(2, 10))
+    assert latest.wait()[0].stamp_ns == 10
+
+
 def test_closing_wakes_the_planner_and_opening_gives_the_goal_again():
     latest = LatestImages(["scene"], 0)
     latest.put_goal("scene", image(9, 50))
