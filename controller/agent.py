@@ -163,6 +163,17 @@ class Agent:
         """
         self.state = replace(self.state, goal=course.goal, course=course)
 
+    def forget_plans(self) -> None:
+        """None of the plans is carried out any more: a stop was sent in their place."""
+        self.state = replace(self.state, plans=())
+
+    def clock_went_back(self) -> None:
+        """Forget what bears stamps of the clock before; the goal is kept, its time begins anew."""
+        fresh, course = self.initial_state(self.state.seed), self.state.course
+        course = None if course is None else course.restarted()
+        self.state = replace(fresh, goal=self.state.goal, course=course)
+        self._remembered = None
+
     def take_over(self, other: Agent) -> None:
         """Go on where another agent is, so that a change of task does not stop the robot.
 

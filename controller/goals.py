@@ -86,7 +86,7 @@ class Course:
     Attributes:
         waypoints: at least one.
         index: of the goal in force.
-        since_ns: stamp at which it came into force; ``None`` before the first frame.
+        since_ns: stamp at which it came into force; ``None`` until a frame is seen.
         near_since_ns: since when the robot has been near it without a break; ``None`` when not.
     """
 
@@ -100,6 +100,10 @@ class Course:
         """The goal in force; ``None`` before the view that is to be it was seen."""
         return self.waypoints[self.index].goal
 
+    def restarted(self) -> Course:
+        """The goal in force, its times counted from the next frame on: the clock is another one."""
+        return replace(self, since_ns=None, near_since_ns=None)
+
     def advanced(self, latent: Array, stamp_ns: int) -> Course:
         """The course once this was seen.
 
@@ -109,7 +113,7 @@ class Course:
         """
         course = self
         if course.since_ns is None:
-            course = course._enter(0, latent, stamp_ns)
+            course = course._enter(course.index, latent, stamp_ns)
         point = course.waypoints[course.index]
         assert point.goal is not None
         near_since_ns = None

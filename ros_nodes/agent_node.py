@@ -21,8 +21,8 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -333,8 +333,7 @@ class AgentNode(LifecycleNode):
             self._warn("a camera shows the same picture while the robot moves: is it frozen?")
         if agent.state.frames and stamp_ns < agent.state.frames[-1].stamp_ns:
             self._warn("the clock of the frames went back: memory is emptied, the goal kept")
-            fresh = agent.initial_state(agent.config.seed)
-            agent.state = replace(fresh, goal=agent.state.goal, course=agent.state.course)
+            agent.clock_went_back()
             self._applied.clear()
         proprio = assemble_proprio(
             spec.proprio_names,
@@ -342,9 +341,9 @@ class AgentNode(LifecycleNode):
             self._poses.nearest(stamp_ns, self._max_skew_ns),
             self._odometry.nearest(stamp_ns, self._max_skew_ns),
         )
-        applied = [self._applied.popleft() for _ in range(len(self._applied))]
         now_ns = self.get_clock().now().nanoseconds
-        plan = agent.step(Observation(stamp_ns, frames.images, proprio), applied, now_ns)
+        with taken(self._applied) as applied:
+            plan = agent.step(Observation(stamp_ns, frames.images, proprio), applied, now_ns)
         self._plan_publisher.publish(
             plan_to_trajectory(plan, spec.action_names, self._given.base_frame)
         )
@@ -414,6 +413,7 @@ class AgentNode(LifecycleNode):
 
     def _publish_stop(self) -> None:
         assert self._loaded is not None
+        self._loaded.agent.forget_plans()
         message = JointTrajectory(joint_names=list(self._loaded.model.spec.action_names))
         message.header.frame_id = self._given.base_frame
         message.header.stamp = self.get_clock().now().to_msg()
@@ -428,6 +428,19 @@ class AgentNode(LifecycleNode):
 
     def _warn(self, text: str) -> None:
         self.get_logger().warning(text, throttle_duration_sec=1.0)
+
+
+@contextmanager
+def taken(queue: deque[AppliedCommand]) -> Iterator[list[AppliedCommand]]:
+    """All that is in a queue, taken out; put back where what is done with it fails."""
+    items = [queue.popleft() for _ in range(len(queue))]
+    try:
+        yield items
+    except Exception:
+        # Newest last: where there is no room for all, the oldest go.
+        newer = [queue.popleft() for _ in range(len(queue))]
+        queue.extend([*items, *newer])
+        raise
 
 
 def _answer_wrong_transitions(node: LifecycleNode) -> None:

@@ -166,6 +166,18 @@ def test_what_was_applied_counts_and_not_what_was_planned(model):
     assert state.actions[-1].tolist() == pytest.approx([0.25, 0.0])
 
 
+def test_plans_in_whose_place_a_stop_was_sent_are_not_imagined(model):
+    agent, records = Agent(model, replace(CONFIG, latency_steps=1)), []
+    agent.set_goal(model.image(GOAL_M))
+    agent.log = records.append
+    for step in range(3):
+        agent.step(model.observe([0, 0], step * DT_NS))
+    assert records[-1].inputs.committed.any()
+    agent.forget_plans()
+    agent.step(model.observe([0, 0], 3 * DT_NS))
+    assert not records[-1].inputs.committed.any()
+
+
 @pytest.mark.parametrize("latency", [0, 1, 2])
 @pytest.mark.parametrize("hz", [10, 30, 60])
 def test_no_plan_is_forgotten_that_is_still_to_be_in_force(model, latency, hz):

@@ -58,6 +58,32 @@ def test_the_cameras_view_is_the_one_when_its_turn_comes():
     assert course.advanced(at(0.7), 2).goal.latent.tolist() == at(0.05).tolist()
 
 
+def test_when_the_clock_goes_back_the_time_of_a_goal_begins_anew():
+    course = Course((Waypoint(None), Waypoint(Goal(at(0.0)), 0.005, 2.0, 5.0), Waypoint(None)), 1)
+    for time_s in (100.0, 101.0):  # near for a second already
+        course = course.advanced(at(0.0), round(time_s * 1e9))
+    course = course.restarted()
+    assert seen(course, (3.0, 0.0), (4.9, 0.0), (5.0, 0.0)) == [1, 1, 2]  # it dwells for 2 s
+    assert seen(course, (3.0, 0.5), (7.9, 0.5), (8.0, 0.5)) == [1, 1, 2]  # or is late after 5 s
+
+
+def test_an_agent_whose_clock_went_back_forgets_what_it_saw_and_keeps_its_course(model):
+    planner = PlannerConfig(horizon=6, knots=3, samples=64, elites=8, iterations=1)
+    agent = Agent(model, AgentConfig(planner, deadline_s=None))
+    far = agent.set_goal(model.image([1.5, 1.5]))
+    agent.set_course(Course(tuple(Waypoint(far, timeout_s=1.0) for _ in range(3))))
+
+    def index(time_s):
+        agent.step(model.observe([0.0, 0.0], round(time_s * 1e9)))
+        return agent.state.course.index
+
+    assert [index(time_s) for time_s in (100.0, 101.0, 101.5)] == [0, 1, 1]
+    agent.clock_went_back()
+    assert agent.state.frames == ()
+    assert agent.state.plans == ()
+    assert [index(time_s) for time_s in (5.0, 5.9, 6.0)] == [1, 1, 2]
+
+
 def test_an_agent_visits_one_goal_after_the_other(model):
     planner = PlannerConfig(horizon=6, knots=3, samples=64, elites=8, iterations=3)
     agent = Agent(model, AgentConfig(planner, deadline_s=None))

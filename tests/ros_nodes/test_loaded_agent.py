@@ -5,11 +5,16 @@ from __future__ import annotations
 import resource
 import shutil
 import signal
+from collections import deque
 from pathlib import Path
 
+import numpy as np
+import pytest
 from waiting import eventually
 
 from controller.configurator import TaskConfig
+from controller.memory import AppliedCommand
+from ros_nodes.agent_node import taken
 from ros_nodes.image_fitter import ImageFitter
 from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.params import AgentParameters
@@ -62,3 +67,21 @@ def test_a_full_disk_ends_the_log_and_not_the_change_of_tasks(bundle: Path, tmp_
     assert refused == []
     assert [text for text in warned if "not logged any more: File too large" in text]
     loaded.close()
+
+
+def test_commands_that_could_not_be_planned_with_are_not_lost() -> None:
+    queue = deque([AppliedCommand(stamp, np.zeros(2)) for stamp in range(4)], maxlen=5)
+
+    def fail() -> None:
+        with taken(queue) as applied:
+            assert [command.stamp_ns for command in applied] == [0, 1, 2, 3]
+            # heard meanwhile
+            queue.extend(AppliedCommand(stamp, np.zeros(2)) for stamp in (4, 5))
+            raise ValueError("no frame")
+
+    with pytest.raises(ValueError, match="no frame"):
+        fail()
+    assert [command.stamp_ns for command in queue] == [1, 2, 3, 4, 5]  # the oldest had no room
+    with taken(queue) as applied:
+        assert len(applied) == 5
+    assert not queue
