@@ -131,18 +131,18 @@ class Actor:
         begin_ns = time.monotonic_ns()
         # Predictions may overflow; what is not finite is dropped, there is nothing to warn about.
         with np.errstate(all="ignore"):
-            if committed is not None and len(committed):
-                state = advance(self._model, state, committed)
             previous = state.actions[-1] if len(state.actions) else self._rest[0]
+            if committed is not None and len(committed):
+                state, previous = advance(self._model, state, committed), committed[-1]
             context = CostContext(goal, state, previous)
             begin, warm_start = _check(warm_start, state.stamp_ns)
             known_s = 0.0 if warm_start is None else warm_start.sample_s
-            mean, kept = self._begin(warm_start, candidates, state.stamp_ns)
+            mean, old, kept = self._begin(warm_start, candidates, state.stamp_ns)
             search_ns = time.monotonic_ns()
             asked = effort or affordable(self._config, deadline_ns, search_ns, known_s)
             if effort is not None:
                 deadline_ns = None
-            found = self._search(context, mean, kept, asked, deadline_ns, rng)
+            found = self._search(context, mean, old, kept, asked, deadline_ns, rng)
             if found.best is not None and found.best.violation > 0.0:
                 self._brake(context, found, found.best.knots)
         now_ns = time.monotonic_ns()
@@ -202,16 +202,17 @@ class Actor:
         self,
         context: CostContext,
         mean: Array,
+        old: Array,
         kept: Array,
         asked: Effort,
         deadline_ns: int | None,
         rng: np.random.Generator,
     ) -> _Progress:
         """Iterate until done or out of time."""
-        found = _Progress(asked.horizon)
+        found = _Progress(asked.horizon, elites=old if len(old) else None)
         moving = (self._knot_steps < asked.horizon).astype(np.float32)[:, None]
         optimizer = self._optimizer
-        distribution = optimizer.start(mean, kept)
+        distribution = begun = optimizer.start(mean, kept)
         longest_ns = 0
         now_ns = time.monotonic_ns()
 
@@ -234,7 +235,8 @@ class Actor:
         if last:
             self._judge((distribution.mean * moving)[None], context, found)
         found.effort = Effort(asked.samples, iteration, last, asked.horizon)
-        found.elites = optimizer.carried(distribution)
+        if distribution is not begun:  # else nobody knows which of those kept are any good
+            found.elites = optimizer.carried(distribution)
         return found
 
     def _judge(self, samples: Array, context: CostContext, found: _Progress) -> Array:
@@ -282,24 +284,27 @@ class Actor:
 
     def _begin(
         self, plan: Plan | None, candidates: Array | None, start_ns: int
-    ) -> tuple[Array, Array]:
-        """The first mean ``(K, A)`` and what else to try ``(E, K, A)``.
+    ) -> tuple[Array, Array, Array]:
+        """The first mean ``(K, A)``, the old elites and all else to try, ``(E, K, A)`` each.
 
         The last plan is read at the new knots' times, its last knot held beyond its end. It is
         moved by elapsed time and not by index: frames do not come as regularly as knots.
         """
-        # Standing still is always a candidate: no plan is worse than it in the model's eyes.
+        # Standing still comes right after the mean: where there is room for it, no plan is worse
+        # than it in the model's eyes.
         mean, kept = self._rest, self._rest[None]
+        old = kept[:0]
         if plan is not None:
             elapsed_s = (start_ns - plan.start_ns) / NS_PER_S
             times_s: NDArray[np.float64] = self._knot_times_s + elapsed_s
             matrix = interpolation_matrix(plan.knot_times_s, times_s, plan.interpolation)
             mean = matrix @ plan.knots
             if plan.elites is not None and len(plan.elites):
-                kept = np.concatenate([kept, matrix @ plan.elites])
+                old = matrix @ plan.elites
+        kept = np.concatenate([kept, old])
         if candidates is not None and len(candidates):
             kept = np.concatenate([kept, candidates.astype(np.float32)])
-        return mean, kept
+        return mean, old, kept
 
 
 def _check(plan: Plan | None, start_ns: int) -> tuple[Begin, Plan | None]:

@@ -17,6 +17,7 @@ class _Rested(NamedTuple):
 
     latents: Array
     proprio: Array
+    disagreement: Array | None
 
 
 def imagine(model: WorldModel, state: ModelState, actions: Array, horizon: int) -> Rollouts:
@@ -35,7 +36,10 @@ def imagine(model: WorldModel, state: ModelState, actions: Array, horizon: int) 
         return model.rollout(state, actions)
     begun = model.rollout(state, np.ascontiguousarray(actions[:, :horizon]))
     seen = np.minimum(np.arange(actions.shape[1]), horizon - 1)
-    return _Rested(begun.latents[:, seen], begun.proprio[:, seen])
+    disagreement: Array | None = getattr(begun, "disagreement", None)
+    if disagreement is not None:
+        disagreement = disagreement[:, seen]
+    return _Rested(begun.latents[:, seen], begun.proprio[:, seen], disagreement)
 
 
 def advance(model: WorldModel, state: ModelState, actions: Array) -> ModelState:

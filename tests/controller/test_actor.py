@@ -288,6 +288,21 @@ def test_committed_actions_come_first(model):
     np.testing.assert_array_equal(state.actions, committed)
 
 
+@pytest.mark.parametrize("context", [1, 3])
+def test_the_action_before_the_first_is_the_last_committed_one(make_model, context):
+    model, seen = make_model(context=context), []
+    actor = build(model)
+    judge = actor._cost
+
+    def watch(rollouts, actions, known):
+        seen.append(known.previous_action.tolist())
+        return judge(rollouts, actions, known)
+
+    actor._cost = watch
+    search(actor, model, committed=np.array([[1.0, 0.0], [0.5, -1.0]], np.float32))
+    assert seen[0] == [0.5, -1.0]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
 @pytest.mark.parametrize("context", [1, 3])
 def test_advance_keeps_the_shapes_of_a_state(make_model, context, steps):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from controller.actor import Actor
 from controller.config import CostConfig, PlannerConfig
 from controller.costs import Judgement, build_cost
 from controller.effort import affordable
+from controller.imagination import imagine
 from controller.optimizers import build_optimizer
 from controller.types import Begin, Effort, Goal, Plan, PlanStatus
 
@@ -160,6 +162,23 @@ def test_a_short_horizon_is_a_plan_that_rests_afterwards(model, method, interpol
     assert whole.cost <= plan.cost * 1.0001
 
 
+def test_what_rests_is_as_uncertain_as_where_it_came_to_rest(model):
+    rollout = model.rollout
+
+    def unsure(state, actions):
+        known = rollout(state, actions)
+        return SimpleNamespace(**known._asdict(), disagreement=known.proprio[:, :, 0])
+
+    model.rollout = unsure
+    actions = np.ones((1, 5, 2), np.float32)
+    found = imagine(model, model.state([0.0, 0.0]), actions, 2)
+    assert found.disagreement[0].tolist() == pytest.approx([0.1, 0.2, 0.2, 0.2, 0.2])
+    low, high = model.spec.action_low, model.spec.action_high
+    cost = build_cost(CostConfig(uncertainty_weight=1.0), PLANNER.horizon, low, high)
+    actor = Actor(model, PLANNER, build_optimizer(PLANNER, low, high), cost)
+    assert "uncertainty" in search(actor, model, effort=Effort(128, 1, True, 3)).cost_terms
+
+
 def test_a_slow_model_gets_fewer_samples_and_all_iterations(model, clock):
     actor = build(model, replace(PLANNER, adapt=True, min_samples=16))
     slow(model, clock, 2e-4)  # all of it: (6 * 128 + 1) * 0.2 ms = 154 ms
@@ -184,6 +203,21 @@ def test_a_hiccup_is_forgotten_slowly(model, clock):
     before = replace(search(actor, model), sample_s=1e-3)
     plan = search(actor, model, warm_start=before)
     assert plan.sample_s == pytest.approx(0.8 * 1e-3 + 0.2 * 1e-4)
+
+
+def test_a_planner_that_gets_no_time_at_all_does_not_pile_up_candidates(model):
+    actor = build(model, replace(PLANNER, method="icem"))
+    none = Effort(128, 0, False, 6)
+    assert search(actor, model, effort=none).elites is None
+    plan = search(actor, model)
+    assert len(plan.elites) == PLANNER.kept_elites
+    for step in range(1, 5):
+        before = plan.elites
+        more = {"candidates": np.ones((3, 6, 2), np.float32), "effort": none}
+        plan = search(actor, model, warm_start=plan, stamp_ns=step * DT_NS, **more)
+        assert plan.begin is Begin.WARM
+        # those that there were, a step on
+        np.testing.assert_allclose(plan.elites[:, :-1], before[:, 1:], atol=1e-6)
 
 
 # --- damage
