@@ -254,8 +254,10 @@ class Agent:
             applied = planned_commands(
                 state.plans, before_ns, observation.stamp_ns, self._step_ns, size
             )
-        # None is forgotten unseen, not even in a gap that is longer than the context.
-        commands = state.commands.extended(applied, min(before_ns, frames[0].stamp_ns))
+        # None is forgotten unseen, not even in a gap that is longer than the context, and none of
+        # the step and a half that a moment of the memory may be long.
+        moment_ns = observation.stamp_ns - 3 * self._step_ns // 2
+        commands = state.commands.extended(applied, min(before_ns, frames[0].stamp_ns, moment_ns))
         if state.course is not None:
             course = state.course.advanced(frames[-1].latent, observation.stamp_ns)
             state = replace(state, course=course, goal=course.goal)
@@ -331,9 +333,10 @@ class Agent:
             return goal, None
         candidates = None
         if asked.candidates:
-            horizon = self._config.planner.horizon
-            courses = memory.courses(latent, goal.latent, asked.candidates, horizon)
-            candidates = knots_of(courses, self._knot_steps)
+            # What was done from here on, less the steps after which a plan begins.
+            late, horizon = self._config.latency_steps, self._config.planner.horizon
+            courses = memory.courses(latent, goal.latent, asked.candidates, late + horizon)
+            candidates = knots_of(courses[:, late:], self._knot_steps)
         if asked.subgoal_steps:
             place = memory.subgoal(latent, goal.latent, asked.subgoal_steps)
             if place is not None:

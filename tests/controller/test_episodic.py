@@ -13,6 +13,7 @@ import pytest
 from controller.agent import Agent
 from controller.config import AgentConfig, MemoryConfig, PlannerConfig
 from controller.episodic import EpisodicMemory, Moment, knots_of
+from controller.memory import AppliedCommand
 from controller.settings import ConfigError
 
 STEP_NS = 100_000_000
@@ -217,6 +218,26 @@ def test_an_agent_remembers_and_uses_what_it_did(tmp_path, model):
     np.testing.assert_allclose(last.action, agent.state.commands.mean(STEP_NS, 2 * STEP_NS))
 
 
+@pytest.mark.parametrize("latency", [0, 1])
+def test_remembered_courses_begin_when_the_plan_does(tmp_path, model, latency):
+    memory = opened(tmp_path, model)
+    for step in range(12):
+        memory.add(moment(0.1 * step, step, (0.1 * step, 0.0)))
+    settings = AgentConfig(
+        PLANNER,
+        memory=MemoryConfig(str(tmp_path), candidates=1),
+        latency_steps=latency,
+        deadline_s=None,
+    )
+    agent, records = Agent(model, settings, memory), []
+    agent.set_goal(model.image([0.5, 0.0]))
+    agent.log = records.append
+    agent.step(model.observe([0.0, 0.0], 0))
+    # A knot is the mean of two steps: of 0 and 0.1, of 0.2 and 0.3, …, or each a step later.
+    expected = np.array([0.05, 0.25, 0.45, 0.65]) + 0.1 * latency
+    np.testing.assert_allclose(records[0].inputs.candidates[0, :, 0], expected, atol=1e-6)
+
+
 def test_a_fast_camera_and_a_gap_do_not_change_what_a_moment_is(tmp_path, model):
     memory = opened(tmp_path, model)
     agent = Agent(model, AgentConfig(PLANNER, deadline_s=None), memory)
@@ -228,6 +249,18 @@ def test_a_fast_camera_and_a_gap_do_not_change_what_a_moment_is(tmp_path, model)
     agent.reset()
     agent.step(model.observe([0.1, 0.0], 0))
     assert len(memory) == 2
+
+
+def test_a_moment_is_all_that_was_done_in_it_however_short_the_context(tmp_path, make_model):
+    model = make_model(context=1)
+    memory = opened(tmp_path, model)
+    agent = Agent(model, AgentConfig(PLANNER, deadline_s=None), memory)
+    for number in range(9):  # 40 Hz
+        stamp_ns = number * STEP_NS // 4
+        applied = [AppliedCommand(stamp_ns, np.array([0.5, 0.0]))]
+        agent.step(model.observe([0.1, 0.0], stamp_ns), applied)
+    done = [memory.moment(i).action for i in range(len(memory))]
+    np.testing.assert_allclose(done, [[0.5, 0.0]] * 2, atol=1e-6)
 
 
 def test_two_frames_of_one_stamp_do_not_begin_a_run(tmp_path, model):
