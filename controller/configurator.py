@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,12 +66,14 @@ class Prepared:
         bundle: folder of its model.
         agent: with nothing seen and no goal yet.
         images: those of each goal; ``None`` for the view when its turn comes.
+        undo: tells the configurator that it could not be begun.
     """
 
     task: TaskConfig
     bundle: str
     agent: Agent
     images: tuple[Images | None, ...]
+    undo: Callable[[], None]
 
     def begin(self) -> Agent:
         """The agent with its goals encoded. To be called by the thread that calls the model.
@@ -77,17 +81,28 @@ class Prepared:
         Raises:
             ObservationError: a goal gives a latent that is not finite.
         """
-        waypoints = []
-        for config, images in zip(self.task.goals, self.images, strict=True):
-            goal = None
-            if images is not None:
-                goal = encode_goal(self.agent.model, images, config.source)
-            waypoints.append(
-                Waypoint(goal, config.reached_distance, config.dwell_s, config.timeout_s)
-            )
+        try:
+            waypoints = tuple(map(self._waypoint, self.task.goals, self.images))
+        except Exception:
+            self.undo()
+            raise
         if waypoints:
-            self.agent.set_course(Course(tuple(waypoints)))
+            self.agent.set_course(Course(waypoints))
         return self.agent
+
+    def _waypoint(self, config: GoalConfig, images: Images | None) -> Waypoint:
+        goal = None
+        if images is not None:
+            goal = encode_goal(self.agent.model, images, config.source)
+        return Waypoint(goal, config.reached_distance, config.dwell_s, config.timeout_s)
+
+
+class _Loaded(NamedTuple):
+    """The folder of a bundle, what tells its model from others, and the model."""
+
+    bundle: str
+    identity: str
+    model: WorldModel
 
 
 class Configurator:
@@ -102,8 +117,11 @@ class Configurator:
         """
         self._resources = resources
         self._bundle = bundle
-        self._loaded: tuple[str, WorldModel] | None = None
-        self._memory: tuple[tuple[str, str], EpisodicMemory] | None = None
+        self._loaded: _Loaded | None = None
+        # By folder and model. One that no agent has any more is gone, and its files are closed.
+        self._memories: WeakValueDictionary[tuple[Path, str], EpisodicMemory] = (
+            WeakValueDictionary()
+        )
 
     def prepare(self, task: TaskConfig, check: Callable[[Agent], None] | None = None) -> Prepared:
         """Load and check everything that a task needs, so that nothing is left that may fail.
@@ -119,11 +137,8 @@ class Configurator:
             ObservationError: a goal's images do not fit the model.
             ValueError: the bundle cannot be loaded.
         """
-        bundle = task.bundle or self._bundle
-        if self._loaded is not None and self._loaded[0] == bundle:
-            model = self._loaded[1]
-        else:
-            model = self._resources.load_model(bundle)
+        before, loaded = self._loaded, self._load(task.bundle)
+        model = loaded.model
         images: list[Images | None] = []
         for goal in task.goals:
             seen = None if goal.camera else self._resources.load_images(goal, model)
@@ -133,30 +148,40 @@ class Configurator:
         trial = Agent(model, task.agent)  # what is wrong shows before anything changes
         if check is not None:
             check(trial)
-        agent = Agent(model, task.agent, self._open_memory(task.agent, model, bundle))
-        self._loaded, self._bundle = (bundle, model), bundle
-        return Prepared(task, bundle, agent, tuple(images))
+        agent = Agent(model, task.agent, self._memory(task.agent, loaded))
+        self._loaded = loaded
+
+        def undo() -> None:
+            if self._loaded is loaded:
+                self._loaded = before
+
+        return Prepared(task, loaded.bundle, agent, tuple(images), undo)
 
     def close(self) -> None:
-        """Close the memory."""
-        if self._memory is not None:
-            self._memory[1].close()
-            self._memory = None
+        """Close the memories, also of agents that are still at work."""
+        for memory in list(self._memories.values()):
+            memory.close()
+        self._memories.clear()
 
-    def _open_memory(
-        self, config: AgentConfig, model: WorldModel, bundle: str
-    ) -> EpisodicMemory | None:
-        folder = config.memory.folder
-        if folder is None:
+    def _load(self, named: str | None) -> _Loaded:
+        """The model of a bundle, by default of the one in use."""
+        now = self._loaded
+        bundle = named or (self._bundle if now is None else now.bundle)
+        if now is not None and Path(now.bundle).resolve() == Path(bundle).resolve():
+            return now
+        model = self._resources.load_model(bundle)
+        return _Loaded(bundle, self._resources.identity(bundle), model)
+
+    def _memory(self, config: AgentConfig, loaded: _Loaded) -> EpisodicMemory | None:
+        if config.memory.folder is None:
             return None
-        key = (folder, bundle)
-        if self._memory is None or self._memory[0] != key:
-            memory = EpisodicMemory.open(
-                Path(folder), model.spec, self._resources.identity(bundle), config.memory.capacity
-            )
-            self.close()
-            self._memory = (key, memory)
-        return self._memory[1]
+        folder, capacity = Path(config.memory.folder), config.memory.capacity
+        key = (folder.resolve(), loaded.identity)
+        memory = self._memories.get(key)
+        if memory is None:
+            memory = EpisodicMemory.open(folder, loaded.model.spec, loaded.identity, capacity)
+            self._memories[key] = memory
+        return memory
 
 
 def load_task(path: Path | str) -> TaskConfig:

@@ -63,15 +63,16 @@ class EpisodicMemory:
         self._header = header
         self._per_segment = max(capacity // 2, 1)
         self._busy = threading.Lock()  # closed by one thread while another still remembers
-        self._lock: int | None = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         self._file: int | None = None
+        self._lock: int | None = None
+        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         self._in_file = 0
         self._number = 0
         self.damaged = 0
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._lock)
+            self.close()
             raise ConfigError(
                 f"{folder}: the memory is in use by another process; end it or name another folder"
             ) from None
@@ -133,7 +134,7 @@ class EpisodicMemory:
     def add(self, moment: Moment) -> None:
         """Remember a moment; it is with the system when this returns: a kill does not lose it.
 
-        After `close` it does nothing: an agent may still be at work while the next one takes over.
+        After `close` it does nothing: an agent may still be at work when everything ends.
 
         Raises:
             OSError: it cannot be written.
@@ -230,6 +231,10 @@ class EpisodicMemory:
             if self._lock is not None:
                 os.close(self._lock)
                 self._lock = None
+
+    def __del__(self) -> None:
+        """Nobody can use it any more: let go of the files."""
+        self.close()
 
     def _distance(self, part: slice, latent: Array) -> Array:
         latents = self._moments["latent"][part]

@@ -1,10 +1,14 @@
 """From a task's description to an agent, and from one task to the next without a stop."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from controller.config import AgentConfig, CostConfig, PlannerConfig
+from controller.config import AgentConfig, CostConfig, MemoryConfig, PlannerConfig
 from controller.configurator import Configurator, Resources, TaskConfig, load_task
+from controller.episodic import EpisodicMemory
 from controller.goals import GoalConfig
 from controller.settings import ConfigError
 from controller.types import ObservationError
@@ -37,7 +41,10 @@ class World:
             raise ValueError("broken: its hash differs")
         self.loaded.append(bundle)
         other = {"action_names": ("a", "b")} if bundle == "arm" else {}
-        return self.make_model(**other)
+        model = self.make_model(**other)
+        if bundle == "blind":
+            model.encode = lambda images: np.full((1, 2), np.nan, np.float32)
+        return model
 
     def images(self, goal, model):
         if goal.image == "small.png":
@@ -45,7 +52,7 @@ class World:
         return model.image([0.5, 0.0])
 
     def resources(self):
-        return Resources(self.load, lambda bundle: f"hash of {bundle}", self.images)
+        return Resources(self.load, lambda bundle: f"hash of {Path(bundle).name}", self.images)
 
 
 @pytest.fixture
@@ -163,6 +170,53 @@ def test_a_memory_is_opened_once_and_by_the_weights_of_the_model(tmp_path, confi
     configurator.close()
     configurator.close()
     assert len(list((tmp_path / "a").iterdir())) == len(list((tmp_path / "b").iterdir())) == 1
+
+
+def remembering(folder):
+    return replace(QUICK, memory=MemoryConfig(str(folder)))
+
+
+def test_a_folder_is_the_same_one_however_it_is_named(tmp_path, configurator, files):
+    (tmp_path / "tasks").mkdir()
+    bundle, folder = tmp_path / "first", tmp_path / "memory"
+    first = configurator.prepare(TaskConfig(bundle=str(bundle), agent=remembering(folder))).begin()
+    aside = tmp_path / "tasks" / ".."
+    again = configurator.prepare(
+        TaskConfig(bundle=str(aside / "first"), agent=remembering(aside / "memory"))
+    ).begin()
+    assert files.loaded == [str(bundle)]
+    assert again._memory is first._memory
+    # A copy of the bundle is another model to run and the same one to remember for.
+    copy = str(tmp_path / "tasks" / "first")
+    copied = configurator.prepare(TaskConfig(bundle=copy, agent=remembering(folder))).begin()
+    assert files.loaded == [str(bundle), copy]
+    assert copied._memory is first._memory
+
+
+def test_a_task_that_cannot_be_begun_leaves_memory_and_model_of_the_one_before(
+    tmp_path, configurator, model
+):
+    settings = remembering(tmp_path)
+    first = configurator.prepare(TaskConfig(agent=settings)).begin()
+    run(first, model)
+    goals = (GoalConfig(image="goal.png"),)
+    blind = configurator.prepare(TaskConfig(bundle="blind", goals=goals, agent=settings))
+    with pytest.raises(ObservationError, match="not finite"):
+        blind.begin()
+    assert len(first._memory) == 2
+    run(first, model, start=3)
+    assert len(first._memory) == 5
+    after = configurator.prepare(TaskConfig(agent=settings))
+    assert after.bundle == "first"
+    assert after.agent._memory is first._memory
+
+
+def test_a_memory_is_let_go_of_with_the_last_agent_that_has_it(tmp_path, configurator, model):
+    agent = configurator.prepare(TaskConfig(agent=remembering(tmp_path))).begin()
+    with pytest.raises(ConfigError, match="in use"):
+        EpisodicMemory.open(tmp_path, model.spec, "hash of first", 10)
+    del agent
+    EpisodicMemory.open(tmp_path, model.spec, "hash of first", 10).close()
 
 
 @pytest.mark.parametrize(
