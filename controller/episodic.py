@@ -8,6 +8,7 @@ goes, so that the size on disk is bounded.
 
 from __future__ import annotations
 
+import bisect
 import errno
 import fcntl
 import hashlib
@@ -212,11 +213,14 @@ class EpisodicMemory:
         """
         now = float(np.square(latent - goal).mean())
         best, found = _WORTH * now, None
+        to_goal: Array | None = None  # of all moments: the ways from here have most in common
         for start in self.nearest(latent, _LOOKED_AT):
             if self._distance(slice(start, start + 1), latent)[0] > _HERE * now:
                 break  # this one and all that follow are somewhere else
+            if to_goal is None:
+                to_goal = self._distance(slice(0, self._count), goal)
             way = self._after(start, self._count)
-            distance = self._distance(way, goal)
+            distance = to_goal[way]
             nearest = int(distance.argmin())
             if nearest > steps and distance[nearest] < best:
                 best, found = float(distance[nearest]), way.start + steps
@@ -244,9 +248,9 @@ class EpisodicMemory:
 
     def _after(self, start: int, steps: int) -> slice:
         """The moments from an index on that belong to the same run, at most ``steps``."""
-        runs = self._moments["run"][start : min(start + steps, self._count)]
-        other = np.flatnonzero(runs != runs[0])
-        return slice(int(start), int(start) + (int(other[0]) if len(other) else len(runs)))
+        runs, start = self._moments["run"], int(start)  # runs are numbered as they were lived
+        end = bisect.bisect_right(runs, runs[start], start, min(start + steps, self._count))
+        return slice(start, end)
 
     def _segments(self) -> list[Path]:
         return sorted(self._folder.glob(f"*{_SUFFIX}"))

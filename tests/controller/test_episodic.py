@@ -288,16 +288,27 @@ def test_a_full_disk_ends_remembering_and_not_the_run(tmp_path, model, monkeypat
     assert (len(memory), memory.damaged) == (1, 0)
 
 
-def test_a_large_memory_is_quick(tmp_path, model):
-    memory = opened(tmp_path, model, capacity=100_000)
+def test_a_large_memory_is_quick(tmp_path, make_model, monkeypatch):
+    size, width = 100_000, 64
+    memory = opened(tmp_path, make_model(latent_shape=(1, width)), capacity=size)
     rng = np.random.default_rng(0)
-    kind = memory._kind
-    memory._moments = np.zeros(100_000, kind)
-    memory._moments["latent"] = rng.normal(size=(100_000, 1, 2))
-    memory._count = 100_000
-    begin = time.perf_counter()
-    memory.courses(moment(0.0).latent, moment(1.0).latent, 4, 12)
-    assert time.perf_counter() - begin < 0.5
+    memory._moments = np.zeros(size, memory._kind)
+    memory._moments["latent"] = rng.normal(size=(size, 1, width))
+    here, goal = memory._moments["latent"][10].copy(), memory._moments["latent"][90_000].copy()
+    memory._moments["latent"][1:40] = here  # many ways from here
+    memory._count = size
+    compared, distance = [], memory._distance
+
+    def count(part, latent):
+        compared.append(part.stop - part.start)
+        return distance(part, latent)
+
+    monkeypatch.setattr(memory, "_distance", count)
+    begin = time.process_time()
+    memory.courses(here, goal, 4, 12)
+    assert memory.subgoal(here, goal, 12) is not None
+    assert time.process_time() - begin < 2.0
+    assert sum(compared) < 4 * size  # and not once for each of the ways
 
 
 @pytest.mark.parametrize(
