@@ -40,7 +40,7 @@ def from_mapping(kind: type[Settings], mapping: Mapping[str, Any], where: str = 
         The checked settings.
 
     Raises:
-        ConfigError: for an unknown name, a wrong type or a value out of its limits.
+        ConfigError: for an unknown or missing name, a wrong type or a value out of its limits.
     """
     prefix = f"{where}: " if where else ""
     if not isinstance(mapping, Mapping):
@@ -53,6 +53,9 @@ def from_mapping(kind: type[Settings], mapping: Mapping[str, Any], where: str = 
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(hints)}"
             raise ConfigError(f"{prefix}unknown setting {name!r}; {hint}")
         values[name] = _convert(hints[name], value, f"{where}: {name}" if where else name)
+    for item in dataclasses.fields(typing.cast(Any, kind)):
+        if item.default is item.default_factory is dataclasses.MISSING:
+            require(item.name in values, f"{prefix}setting {item.name!r} is missing")
     try:
         return kind(**values)
     except ConfigError as error:

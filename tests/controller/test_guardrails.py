@@ -139,6 +139,11 @@ def test_guardrails_come_from_yaml(model):
         ({"workspace": {"low_m": [0, 0], "high_m": [1, 1]}}, "has 2 numbers, position has 3"),
         ({"keep_out_spheres": [{"center_m": [0, 0, 0], "radius_m": 0}]}, "radius_m must be above"),
         ({"margin_m": -1}, "margin_m must be at least 0"),
+        (
+            {"keep_out_spheres": [{"center_m": [0.3, 0, 0.1]}]},
+            r"keep_out_spheres\[0\]: setting 'radius_m' is missing",
+        ),
+        ({"workspace": {"low_m": [0, 0, 0]}}, "workspace: setting 'high_m' is missing"),
         ({"keep_out": []}, "unknown setting 'keep_out'"),
     ],
 )
