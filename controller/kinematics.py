@@ -118,7 +118,9 @@ class Kinematics:
         self.joints = tuple(joints)
         self.position_low = model.lowerPositionLimit[self._order].copy()
         self.position_high = model.upperPositionLimit[self._order].copy()
-        self.velocity_limit = model.velocityLimit[self._order].copy()
+        # Where the URDF gives none, it is 0.
+        limit = model.velocityLimit[self._order]
+        self.velocity_limit = np.where(limit > 0.0, limit, np.inf)
         self._tool_frame = tool_frame
         self._tool = model.getFrameId(tool_frame)
         self._scene = _build_scene(pin, model, self._tool, surroundings)
@@ -134,7 +136,6 @@ class Kinematics:
         )
         self._posture_task = pink.tasks.PostureTask(cost=_POSTURE_COST)
         self._posture_task.set_target(self._theirs(home))
-        self._joint_task = pink.tasks.PostureTask(cost=1.0)
 
     @property
     def pairs(self) -> tuple[str, ...]:
@@ -228,15 +229,6 @@ class Kinematics:
         self._frame_task.set_target(pose)
         self._posture_task.gain = min(1.0, _POSTURE_GAIN_HZ * dt_s)
         return self._solve([self._frame_task, self._posture_task], low, high, dt_s)
-
-    def solve_joints(
-        self, position: Vector, wanted: Vector, low: Vector, high: Vector, dt_s: float
-    ) -> Solution | None:
-        """As `solve_tool`, for joint velocities ``wanted (N,)`` rad/s."""
-        here = self._theirs(position)
-        self._configuration.update(here)
-        self._joint_task.set_target(here + np.asarray(wanted)[self._back] * dt_s)
-        return self._solve([self._joint_task], low, high, dt_s)
 
     def _solve(
         self, tasks: Sequence[PinObject], low: Vector, high: Vector, dt_s: float

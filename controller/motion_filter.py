@@ -79,12 +79,6 @@ class Arm(Protocol):
         """Joint velocities for a velocity of the tool."""
         ...
 
-    def solve_joints(
-        self, position: Vector, wanted: Vector, low: Vector, high: Vector, dt_s: float
-    ) -> Solved | None:
-        """Joint velocities for joint velocities."""
-        ...
-
 
 @dataclass(frozen=True, eq=False)
 class MotionLimits:
@@ -159,18 +153,19 @@ def follow(
         motion: the command before, a finite one.
         wanted: ``(N,)`` velocity of the axes, or ``(3,)`` m/s of the tool in the base frame.
         dt_s: the tick.
-        arm: its kinematics where the axes are joints; ``None`` where each is for itself.
+        arm: its kinematics where ``wanted`` is of its tool; ``None`` where each axis is for itself.
         task: whether ``wanted`` is of the axes or of the ``arm``'s tool.
 
     Returns:
         a command whose stop was looked at, whatever is wanted; what is not finite brakes.
 
     Raises:
-        ValueError: tool velocities without an arm, or a wrong number of them.
+        ValueError: tool velocities without an arm or an arm without them, or a wrong number of
+            velocities.
     """
     wished: Vector = np.array(wanted, np.float64)
-    if task == "tool" and arm is None:
-        raise ValueError("tool velocities need the robot's kinematics")
+    if (task == "tool") != (arm is not None):
+        raise ValueError("tool velocities need the robot's kinematics, and those of axes none")
     size = 3 if task == "tool" else limits.axes.axes
     if wished.shape != (size,):
         raise ValueError(f"{size} velocities are expected, got shape {wished.shape}")
@@ -192,8 +187,7 @@ def follow(
     high = motion.velocity + bounds.high * dt_s
     velocity = aim
     if arm is not None:
-        solve = arm.solve_tool if task == "tool" else arm.solve_joints
-        solution = solve(motion.position, aim, low, high, dt_s)
+        solution = arm.solve_tool(motion.position, aim, low, high, dt_s)
         if solution is None or not np.isfinite(solution.velocity).all():
             return Command(motion.after_braking(limits.axes, dt_s), (*clamps, "no_solution"))
         velocity = solution.velocity

@@ -29,7 +29,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a robot may be. All in the frame of the URDF's root.
+    """Where a robot may be. All in `base_frame`, see `controller.kinematics.Kinematics`.
 
     Attributes:
         workspace: the tool stays in here; ``None`` for no such box.

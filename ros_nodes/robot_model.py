@@ -104,7 +104,7 @@ def build_filter(given: CommandParameters, urdf: str | None) -> CommandFilter:
     limits = MotionLimits(
         given.joint_names,
         AxisLimits(
-            np.array(given.joint_speed_rad_s) * given.speed_scale,
+            np.minimum(np.array(given.joint_speed_rad_s) * given.speed_scale, arm.velocity_limit),
             np.array(given.joint_acceleration_rad_s2),
             np.array(given.joint_jerk_rad_s3),
         ),

@@ -109,6 +109,24 @@ def test_the_ur5e_is_as_long_as_its_data_sheet_says():
     np.testing.assert_allclose(tool, [0.8172, 0.2329, 0.0628], atol=1e-4)
 
 
+@pytest.mark.parametrize("robot", ["franka_panda", "ur5e"])
+def test_no_joint_is_asked_to_be_faster_than_its_urdf_says(robot):
+    given = replace(parameters(robot), speed_scale=1.0)
+    urdf = urdf_of(robot, given)
+
+    def speeds(text):
+        return build_filter(given, text).limits.axes.velocity
+
+    shipped = np.array(given.joint_speed_rad_s)
+    np.testing.assert_allclose(speeds(urdf), shipped)  # what is shipped agrees with its URDF
+    first = f'velocity="{"2.1750" if robot == "franka_panda" else "3.1416"}"'
+    np.testing.assert_allclose(
+        speeds(urdf.replace(first, 'velocity="1.5"', 1)), [1.5, *shipped[1:]]
+    )
+    # One that says nothing of it limits nothing.
+    np.testing.assert_allclose(speeds(urdf.replace(first, 'velocity="0"')), shipped)
+
+
 MOUNTED = """<link name="world"/>
   <joint name="mount" type="fixed">
     <parent link="world"/><child link="base_link"/>
