@@ -14,6 +14,7 @@ from world_model.data.fields import FieldReader
 from world_model.data.importing import import_dataset
 from world_model.data.mapping import Mapping
 from world_model.data.settings import from_mapping
+from world_model.data.sources.folder import _stills
 from world_model.data.video import encode_frames, write_video
 
 CONFIG = {
@@ -71,7 +72,9 @@ def test_a_faster_table_beside_a_camera_with_stamps_of_its_own(tmp_path: Path) -
     np.testing.assert_allclose(got.actions[:, 0], 0.5 - 0.1 * np.arange(12), atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["{:06d}.png", "17000000{:02d}00000000.jpg"])
+@pytest.mark.parametrize(
+    "name", ["{:06d}.png", "{}.png", "cam_{}_left.png", "17000000{:02d}00000000.jpg"]
+)
 def test_images_in_a_folder(name: str, tmp_path: Path) -> None:
     stills = tmp_path / "take/cam"
     stills.mkdir(parents=True)
@@ -83,6 +86,13 @@ def test_images_in_a_folder(name: str, tmp_path: Path) -> None:
     start = 1_700_000_000 * 10**8 if "jpg" in name else 0
     assert got.stamps_ns.tolist() == [start + i * NS // 10 for i in range(12)]
     np.testing.assert_allclose(got.images["cam"].mean(axis=(1, 2, 3)), np.arange(12), atol=3)
+
+
+def test_names_that_are_times_are_not_taken_for_whole_numbers(tmp_path: Path) -> None:
+    names = ["9.5.png", "10.25.png", "10.5.png", "11.png"]
+    for name in reversed(names):
+        (tmp_path / name).touch()
+    assert [path.name for path in _stills(tmp_path)] == names
 
 
 @pytest.mark.parametrize(

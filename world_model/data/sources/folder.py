@@ -3,7 +3,7 @@
 Each episode is a folder (or the source itself is the only one)::
 
     episode_000/
-      scene.mp4        a camera: a video, or a folder of images in the order of their names
+      scene.mp4        a camera: a video, or a folder of images by name, 2 before 10
       scene.csv        optional: when each frame was captured, in a column stamp_s or stamp_ns
       data.csv         any numbers: a column stamp_s or stamp_ns, and columns of any name
       task.txt         optional: what was done, in words
@@ -17,6 +17,7 @@ come at ``rate_hz``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -37,6 +38,7 @@ _STILLS = (".png", ".jpg", ".jpeg")
 _VIDEOS = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v")
 _DATA = "data.csv"
 _STAMP_DIGITS = 12
+_NUMBER = re.compile(r"((?<!\d)(?<!\d\.)\d+)")
 
 
 def find_folders(path: Path, mapping: ImportMapping) -> Sequence[FolderRecording]:
@@ -182,4 +184,11 @@ def _find(folder: Path, topic: str) -> Path | None:
 
 
 def _stills(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in _STILLS)
+    """The images of a folder in the order of their names: 2.png before 10.png."""
+    return sorted((p for p in folder.iterdir() if p.suffix.lower() in _STILLS), key=_place)
+
+
+def _place(still: Path) -> tuple[list[str | int], str]:
+    """What a file is sorted by: text and numbers in turn; digits after a decimal point are text."""
+    parts = _NUMBER.split(still.stem)
+    return [int(part) if i % 2 else part for i, part in enumerate(parts)], still.name
