@@ -24,6 +24,7 @@ JOURNAL = "decoded.json"
 JOURNAL_EVERY_S = 1.0
 # Unused frames between two episodes are decoded and dropped when they are fewer than this.
 _WORTH_A_SEEK = 100
+_NUMBERS = ("proprio", "actions", "evaluation")
 
 
 class Arrays(NamedTuple):
@@ -101,6 +102,9 @@ def decode_dataset(dataset: Dataset, folder: Path, progress: bool) -> None:
     starts = np.cumsum([0, *lengths])
     place = {info.index: int(start) for info, start in zip(dataset.episodes, starts, strict=False)}
     write_rows(dataset, folder, place)
+    for name in _NUMBERS:  # what counts once all is decoded must be on the disk, as frames are
+        with (folder / f"{name}.f32").open("r+b") as file:
+            os.fdatasync(file.fileno())
     journal = Journal(folder / JOURNAL)
     videos = [
         (camera, file)
@@ -143,7 +147,7 @@ def write_rows(dataset: Dataset, folder: Path, place: dict[int, int]) -> None:
     """Write the numbers of every episode from row ``place[index]``; memory of one parquet file."""
     for data_file in sorted({info.data_file for info in dataset.episodes}):
         for index, rows in dataset.read_rows(data_file).items():
-            for name in ("proprio", "actions", "evaluation"):
+            for name in _NUMBERS:
                 values: NDArray[np.float32] = getattr(rows, name)
                 with (folder / f"{name}.f32").open("r+b") as file:
                     file.seek(place[index] * values.shape[1] * 4)

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from blobs import SPEC, blob_episode
+from damage import EPISODES, forget_hashes, rewrite
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,6 +107,38 @@ def test_cache_of_another_state_of_the_data_is_built_anew(dataset_path: Path) ->
     new = build_cache(dataset_path, progress=False)
     assert new.dataset_hash != old.dataset_hash
     np.testing.assert_array_equal(new.actions[:20], blob_episode(100).actions)
+
+
+def test_a_corrected_episode_table_of_other_software_is_another_state(dataset_path: Path) -> None:
+    forget_hashes(dataset_path)
+    old = build_cache(dataset_path, progress=False)
+    images = old.images["scene"][20:41]
+    key = "videos/observation.images.scene/from_timestamp"
+
+    def a_frame_earlier(table: pa.Table) -> pa.Table:
+        first_s = table[key].to_pylist()
+        first_s[1] -= 1 / SPEC.fps
+        return table.set_column(table.column_names.index(key), key, pa.array(first_s))
+
+    rewrite(dataset_path / EPISODES, a_frame_earlier)
+    new = build_cache(dataset_path, progress=False)
+    assert new.dataset_hash != old.dataset_hash
+    np.testing.assert_array_equal(new.images["scene"][21:41], images[:-1])
+
+
+def test_numbers_are_on_the_disk_before_the_cache_counts(
+    dataset_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced = []
+    fdatasync = os.fdatasync
+
+    def noted(descriptor: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
+    build_cache(dataset_path, progress=False)
+    assert {"proprio.f32", "actions.f32", "evaluation.f32", "images.scene.u8"} <= set(synced)
 
 
 def test_video_spoilt_after_the_cache_was_built_is_found(dataset_path: Path) -> None:
