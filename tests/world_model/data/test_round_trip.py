@@ -25,6 +25,7 @@ TWO = dataclasses.replace(SPEC, cameras={"scene": (32, 32), "wrist": (48, 32)}, 
 SIGHT = dataclasses.replace(
     SPEC, proprio_names=(), action_names=(), action_low=(), action_high=(), evaluation_names=()
 )
+NUMBERED = dataclasses.replace(TWO, proprio_names=("1", "2", "3"), action_names=("1", "2"))
 
 
 def write(path: Path, spec: DatasetSpec) -> Dataset:
@@ -61,7 +62,9 @@ def compare(one: Dataset, two: Dataset, floor_db: float = 40.0) -> None:
             assert psnr(back.images[camera], images) > floor_db
 
 
-@pytest.mark.parametrize("spec", [TWO, SIGHT], ids=["two cameras", "camera alone"])
+@pytest.mark.parametrize(
+    "spec", [TWO, SIGHT, NUMBERED], ids=["two cameras", "camera alone", "names are numbers"]
+)
 def test_export_and_import_as_lerobot(spec: DatasetSpec, tmp_path: Path) -> None:
     given = write(tmp_path / "given", spec)
     export_dataset(given.path, tmp_path / "out", Selection(), progress=False)

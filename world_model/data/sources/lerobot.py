@@ -218,12 +218,13 @@ class LeRobotRecording:
         return table.take(pa.array(at)), self._source.path / name
 
     def _columns(self, signal: Signal) -> list[int]:
-        """Which elements of a column a signal takes: ``[2]``, or by name."""
+        """Which elements of a column a signal takes: by name, or ``[2]``, which is never a name."""
         names = element_names(self._source.features, signal.topic)
         columns = []
         for path in signal.paths.values():
             key = path.strip("[]")
-            index = names.index(key) if key in names else int(key) if key.isdigit() else len(names)
+            by_place = key.isdigit() and (key != path or key not in names)
+            index = int(key) if by_place else names.index(key) if key in names else len(names)
             if index >= len(names):
                 raise DatasetError(
                     f"{self._source.path}: {signal.topic} has no element {path!r}, there are "
