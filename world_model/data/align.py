@@ -14,6 +14,8 @@ Values = NDArray[np.float64]
 
 # Images whose phase says where the frames of an episode are best begun.
 _PHASE_IMAGES = 20
+# The share of its distance to an image, 1 / 4, by which a frame is drawn towards it.
+_PULL = 4
 
 
 def nearest(stamps: Stamps, times: Stamps) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -34,7 +36,11 @@ def nearest(stamps: Stamps, times: Stamps) -> tuple[NDArray[np.int64], NDArray[n
 
 
 def frame_times(stamps: Stamps, period_ns: int, count: int) -> Stamps:
-    """A fixed rate of times laid over images so that most of them are near one.
+    """Times of frames: a period after each other, and drawn towards the image nearest to each.
+
+    So they stay with a camera whose rate is not quite theirs, by up to an eighth of it: its every
+    image is a frame, where times of a fixed rate would have to leave one out, or lack one, whenever
+    they are an image ahead or behind. Where no image is within half a period they go on alone.
 
     Args:
         stamps: ``(n,)`` of the images from the episode's first on.
@@ -48,9 +54,15 @@ def frame_times(stamps: Stamps, period_ns: int, count: int) -> Stamps:
     first = stamps[:_PHASE_IMAGES] - stamps[0]
     offsets = first - np.round(first / period_ns).astype(np.int64) * period_ns
     phase = int(np.median(offsets)) if len(offsets) > 2 else 0
-    last = int((stamps[-1] - stamps[0] - phase + period_ns // 4) // period_ns)
-    length = max(1, min(count, last + 1))
-    return stamps[0] + phase + np.arange(length, dtype=np.int64) * period_ns
+    image = stamps.item  # of a few images after each other it is faster than by array
+    times = [image(0) + phase]
+    at, last = 0, len(stamps) - 1
+    while len(times) < count and (due := times[-1] + period_ns) <= image(last) + period_ns // 4:
+        while at < last and image(at + 1) - due < due - image(at):
+            at += 1
+        off = image(at) - due
+        times.append(due + (off // _PULL if abs(off) <= period_ns // 2 else 0))
+    return np.array(times, dtype=np.int64)
 
 
 def frame_stamps(

@@ -129,6 +129,12 @@ def _check_rate(mapping: Mapping, reference: Stream, first: str) -> None:
         raise DatasetError(f"{said}{mapping.rate_hz:g}; ask for less")
     if ratio > 1.4 and mapping.episodes.every_image:
         raise DatasetError(f"{said}{mapping.rate_hz:g}; leave every_image away")
+    if 1.12 < ratio < 1.33 and not mapping.episodes.every_image:
+        rate_hz = ratio * mapping.rate_hz
+        raise DatasetError(
+            f"{said}{mapping.rate_hz:g}: some steps would be of one image and some of two; ask for "
+            f"{rate_hz:.3g} or {rate_hz / 2:.3g}"
+        )
 
 
 def _may_be_silent(mapping: Mapping, key: str) -> bool:
@@ -206,6 +212,8 @@ def _episode(
         times = align.frame_times(images, mapping.period_ns, most)
         repeats = age_ns >= mapping.period_ns
         index, stamps, valid = align.frame_stamps(images, times, age_ns, repeats)
+        if not repeats:  # a model takes every step for one of a period
+            valid[1:] &= np.diff(stamps) <= 1.5 * mapping.period_ns
     missing = judge.missing(stamps)
     missing[~valid] = f"no image of {first}"
     interval = judge.interval(stamps)

@@ -14,12 +14,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recorded import CONFIG, NS, START_NS, Scene, image, level, mapping, message, record
+from recorded import (
+    CONFIG,
+    NS,
+    START_NS,
+    Scene,
+    image,
+    level,
+    mapping,
+    message,
+    record,
+)
 from rosbags.rosbag2 import StoragePlugin
 
 from world_model.data import Dataset, DatasetError, build_cache, importing, open_dataset
 from world_model.data.importing import ImportReport, import_dataset
 from world_model.data.mapping import Mapping
+from world_model.data.plan import plan_recording
 from world_model.data.streams import make_stream
 
 
@@ -117,6 +128,36 @@ def test_a_faster_camera_is_thinned_out(tmp_path: Path) -> None:
     check_numbers(dataset)
     assert report.frames == 50
     assert (report.cameras["cam"].received, report.cameras["cam"].used) == (150, 50)
+
+
+@pytest.mark.parametrize("rate_hz", [9.1, 9.6, 9.97, 10.03, 10.4, 10.9])
+def test_a_camera_a_little_off_its_rate_gives_every_image_once(rate_hz: float) -> None:
+    stamps = START_NS + np.round(np.arange(int(60 * rate_hz)) * NS / rate_hz).astype(np.int64)
+    alone = mapping(proprio=[], actions=[], episodes={"duration_s": None})
+    plan = plan_recording(alone, {"cam": make_stream("cam", stamps)}, [], "bag")
+    (episode,) = plan.episodes
+    np.testing.assert_array_equal(episode.images["cam"], np.arange(len(episode)))
+    assert len(stamps) - len(episode) in (0, 1)
+
+
+@pytest.mark.parametrize("rate_hz", [14.0, 15.0, 25.0, 29.9, 60.0])
+def test_a_faster_camera_is_thinned_out_at_the_rate_asked_for(rate_hz: float) -> None:
+    stamps = START_NS + np.round(np.arange(int(60 * rate_hz)) * NS / rate_hz).astype(np.int64)
+    alone = mapping(proprio=[], actions=[], episodes={"duration_s": None})
+    plan = plan_recording(alone, {"cam": make_stream("cam", stamps)}, [], "bag")
+    (episode,) = plan.episodes
+    steps_ns = np.diff(episode.stamps_ns)
+    assert steps_ns.max() <= 0.15 * NS
+    assert steps_ns.mean() == pytest.approx(0.1 * NS, rel=0.005)
+
+
+def test_a_step_of_almost_two_ends_the_episode() -> None:
+    stamps = START_NS + np.arange(40, dtype=np.int64) * NS // 10
+    stamps[20:22] += [-38_000_000, 38_000_000]
+    alone = mapping(proprio=[], actions=[], episodes={"duration_s": None})
+    plan = plan_recording(alone, {"cam": make_stream("cam", stamps)}, [], "bag")
+    assert [len(episode) for episode in plan.episodes] == [21, 19]
+    assert plan.ended["no image of cam"] == 1
 
 
 def test_the_nearest_image_of_a_second_camera_goes_with_each_frame(tmp_path: Path) -> None:
@@ -237,6 +278,7 @@ def test_a_camera_alone_is_a_data_set_too(tmp_path: Path) -> None:
             "/joints: says nothing finite near 1700000000.000 s",
         ),
         ({"rate_hz": 30}, Scene(), "has 10 images/s, rate_hz is 30; ask for less"),
+        ({}, Scene(rate_hz=12.5), "has 12.5 images/s, rate_hz is 10: some steps would be of one"),
         ({}, Scene(encoding="16UC1"), "image 0: image encoding '16UC1' is not one of rgb8"),
         ({}, Scene(seconds=0.4), "gave no episode; 4 frames are in episodes shorter than min_s"),
     ],
