@@ -26,6 +26,9 @@ class FieldReader:
         topic: for errors.
         paths: name in the data set to path in the message.
 
+    Attributes:
+        lacks: which name the last message without one of the names lacks; empty until there is one.
+
     Raises:
         DatasetError: a path that cannot be read.
     """
@@ -33,10 +36,13 @@ class FieldReader:
     def __init__(self, topic: str, paths: Mapping[str, str]) -> None:
         """Take the paths apart."""
         self._topic = topic
+        self.lacks = ""
         self._paths = {path: _parse(path, topic) for path in paths.values()}
 
     def __call__(self, message: Any) -> NDArray[np.float64] | None:  # noqa: ANN401
-        """The numbers ``(F,)``; None for a message whose lists are empty, which says nothing.
+        """The numbers ``(F,)``; None for a message that says nothing.
+
+        Its lists are empty, or lack a name (``lacks`` says which): others may use the topic too.
 
         Raises:
             DatasetError: the message has no such field or element, or it is no number.
@@ -69,7 +75,8 @@ class FieldReader:
             names = _names(message)
             name = part[1:]
             if name not in names:
-                raise DatasetError(f"{self._topic}: {path}: no {name!r}, there are {list(names)}")
+                self.lacks = f"{self._topic}: {path}: no {name!r}, there are {list(names)}"
+                return None
             index = names.index(name)
         try:
             return value[index]

@@ -19,6 +19,7 @@ from recorded import (
     NS,
     START_NS,
     Scene,
+    header,
     image,
     level,
     mapping,
@@ -231,6 +232,29 @@ def test_silence_is_zero_or_no_frames_as_the_mapping_says(tmp_path: Path) -> Non
     assert report.ended == {"nothing on /cmd": 1}
     _, dataset = taken(bag, tmp_path / "hold", mapping(episodes=rules))
     np.testing.assert_allclose(dataset.episode(0).actions[27:, 0], 0.02, atol=1e-7)
+
+
+def test_two_drivers_may_publish_on_one_topic(tmp_path: Path) -> None:
+    def gripper(stamp_ns: int) -> object:
+        return message(
+            "sensor_msgs/msg/JointState",
+            header=header(stamp_ns),
+            name=["finger"],
+            position=np.array([0.04]),
+            velocity=np.zeros(0),
+            effort=np.zeros(0),
+        )
+
+    stamps = START_NS - NS // 10 + 5_000_000 + np.arange(220) * NS // 100
+    more = [(stamp, "/joints", gripper(stamp)) for stamp in stamps.tolist()]
+    bag = record(tmp_path / "bag", Scene(seconds=2), more=more)
+    finger = {"topic": "/joints", "joints": ["finger"], "unit": "m"}
+    _, dataset = taken(bag, tmp_path / "set", mapping(proprio=[CONFIG["proprio"][0], finger]))
+    check_numbers(dataset)
+    np.testing.assert_allclose(dataset.episode(0).proprio[:, 2], 0.04)
+    both = {**CONFIG["proprio"][0], "joints": ["a", "finger"]}
+    with pytest.raises(DatasetError, match=r"/joints: position\[\w+\]: no '\w+', there are \["):
+        taken(bag, tmp_path / "none", mapping(proprio=[both]))
 
 
 def test_units_become_si_and_wrong_ones_are_doubted(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ class BagRecording:
         stamps = {topic: array("q") for topic in topics}
         recorded = {topic: array("q") for topic in topics}
         self._markers = []
+        silent: dict[str, list[FieldReader]] = {}  # those to which no message has said anything yet
+        for key, reader in self._readers.items():
+            silent.setdefault(self._sources[key].topic, []).append(reader)
         with Bag(self._path) as bag:
             self._check_topics(bag, topics)
             headers &= {topic for topic in topics if bag.has_header(topic)}
@@ -84,7 +87,13 @@ class BagRecording:
                         stamps[raw.topic].append(self._header_stamp(raw))
                     if raw.topic == marker:
                         self._markers.append(_marker(bag, raw))
+                    if waiting := silent.get(raw.topic):
+                        message = bag.deserialize(raw)
+                        silent[raw.topic] = [r for r in waiting if r(message) is None]
                     bar.update()
+        for reader in (reader for readers in silent.values() for reader in readers):
+            if reader.lacks:
+                raise DatasetError(f"{self.name}: {reader.lacks}")
         self._recorded = {topic: np.array(values, np.int64) for topic, values in recorded.items()}
         streams = {}
         for key, source in self._sources.items():
