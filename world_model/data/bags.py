@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,23 +13,37 @@ from typing import Any, NamedTuple
 import apsw
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_typestore
 
-from world_model.data.recover import recover, unfinished
+from world_model.data.recover import recover
 from world_model.data.spec import DatasetError
 
-# What rosbags was seen to raise on truncated files and flipped bytes: UnicodeDecodeError is a
-# ValueError, MemoryError comes of a record that claims to be exabytes long.
+if sys.version_info >= (3, 14):  # as rosbags has it
+    from compression.zstd import ZstdError
+else:
+    from backports.zstd import ZstdError
+
+# What rosbags raises on truncated files and flipped bytes: UnicodeDecodeError is a ValueError,
+# MemoryError comes of a record that claims to be exabytes long, RuntimeError of lz4, TypeError and
+# AttributeError of a file that ends where one more byte is expected and of settings that are none,
+# TypesysError of types.
 _DAMAGE = (
     AnyReaderError,
     ReaderError,
     OSError,
+    EOFError,
     ValueError,
     OverflowError,
     LookupError,
     MemoryError,
+    RuntimeError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    TypesysError,
     struct.error,
     apsw.Error,
+    ZstdError,
 )
 
 
@@ -71,8 +86,7 @@ class Bag:
         self.path = Path(path)
         if not self.path.exists():
             raise DatasetError(f"{self.path}: no such bag")
-        if unfinished(self.path):
-            recover(self.path)
+        recover(self.path)
         self._open = ExitStack()
         with self._damage():
             reader = AnyReader([self.path], default_typestore=get_typestore(Stores.ROS2_JAZZY))
@@ -102,7 +116,8 @@ class Bag:
 
     def has_header(self, topic: str) -> bool:
         """Whether the messages of a topic begin with a ``std_msgs/Header``, and so with a stamp."""
-        fields = self._reader.typestore.fielddefs[self.topics[topic][0]][1]
+        with self._damage():
+            fields = self._reader.typestore.fielddefs[self.topics[topic][0]][1]
         return bool(fields) and fields[0][0] == "header"
 
     def raw(

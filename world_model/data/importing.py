@@ -13,8 +13,8 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from world_model.data import layout
 from world_model.data.build import build_episode
 from world_model.data.mapping import Mapping as ImportMapping
 from world_model.data.plan import Account, Plan, plan_recording
+from world_model.data.recover import recover
 from world_model.data.sources.bag import BagRecording, find_bags
 from world_model.data.sources.folder import find_folders
 from world_model.data.sources.lerobot import LeRobotSource
@@ -75,11 +76,12 @@ class ImportReport:
 
 def open_source(
     source: Path, mapping: ImportMapping | None, size: tuple[int, int] | None, progress: bool
-) -> tuple[Sequence[Recording], ImportMapping]:
+) -> tuple[list[Recording], ImportMapping]:
     """Find out what a path holds.
 
     Args:
-        source: bag, folder of bags, LeRobotDataset, or folder of videos and images.
+        source: bag, folder of bags, LeRobotDataset, or folder of videos and images. Bags that a
+            killed recorder left are made whole.
         mapping: what to take; only a LeRobotDataset needs none.
         size: height and width of the cameras of a LeRobotDataset without mapping.
         progress: show progress bars.
@@ -95,7 +97,7 @@ def open_source(
     if (source / layout.INFO).is_file():
         lerobot = LeRobotSource(source)
         mapping = mapping or lerobot.mapping(size)
-        return lerobot.recordings(mapping), mapping
+        return [*lerobot.recordings(mapping)], mapping
     if mapping is None:
         raise DatasetError(
             f"{source}: say with --config what is a camera, a reading, an action; copy "
@@ -103,10 +105,13 @@ def open_source(
             "says so itself)"
         )
     if bags := find_bags(source):
+        for bag in bags:
+            with suppress(DatasetError):  # told of when it is read
+                recover(bag)
         return [BagRecording(bag, mapping, progress) for bag in bags], mapping
     if source.is_file():
         raise DatasetError(f"{source}: not a bag (.mcap or .db3) and not a folder")
-    return find_folders(source, mapping), mapping
+    return [*find_folders(source, mapping)], mapping
 
 
 def import_dataset(
@@ -147,8 +152,9 @@ def import_dataset(
         DatasetWriter(out, mapping.spec(), origin=origin, resume=resume) as writer,
     ):
         run = _Run(mapping, writer, report, skip_bad, progress)
-        for number, recording in enumerate(recordings, 1):
-            run.take(recording, f"{number}/{len(recordings)}")
+        count = len(recordings)
+        while recordings:  # what one kept of its bag goes with it
+            run.take(recordings.pop(0), count)
         if not writer.episodes:
             raise DatasetError(f"{source}: gave no episode; {_why(report, mapping)}")
         writer.flush()
@@ -185,34 +191,37 @@ class _Run:
         self._mapping, self._writer, self._report = mapping, writer, report
         self._skip_bad, self._progress = skip_bad, progress
         self._kept = writer.episodes  # from before; nothing of them is made again
-        self._planned = 0
+        self._taken = self._planned = 0
         self._bad_file = writer.path / layout.SKIPPED
         self._bad: dict[str, str] = {}
         if self._kept and self._bad_file.is_file():
             self._bad = json.loads(self._bad_file.read_text(encoding="utf-8"))
 
-    def take(self, recording: Recording, title: str) -> None:
-        """Plan a recording and write the episodes that are not there yet."""
-        if recording.name in self._bad:
-            self._report.skipped.append(self._bad[recording.name])
+    def take(self, recording: Recording, count: int) -> None:
+        """Plan one of ``count`` recordings and write the episodes that are not there yet."""
+        self._taken += 1
+        # Not by its name: that is the path as it was given, and may be given otherwise to go on.
+        key = f"recording {self._taken}"
+        if key in self._bad:
+            self._report.skipped.append(self._bad[key])
             return
         try:
             streams = recording.index()
             plan = plan_recording(self._mapping, streams, recording.markers(), recording.name)
         except DatasetError as error:
-            self._leave_out(recording.name, error)
+            self._leave_out(key, error)
             return
         self._report.enter(plan)
         bar = tqdm(
             total=sum(len(planned) for planned in plan.episodes),
-            desc=f"import {title}",
+            desc=f"import {self._taken}/{count}",
             unit=" frames",
             disable=not self._progress,
         )
         with bar:
             for planned in plan.episodes:
                 self._planned += 1
-                key = f"{recording.name} #{self._planned}"
+                key = f"episode {self._planned}"
                 if key in self._bad:
                     self._report.skipped.append(self._bad[key])
                 elif self._kept:
@@ -287,5 +296,6 @@ def _fingerprint(source: Path) -> str:
         f"{p.relative_to(source).as_posix()} {p.stat().st_size}\n"
         for p in files
         if not any(part.startswith(".") for part in p.relative_to(source).parts)
+        and p.suffix != ".unfinished"  # may be removed when the bag that was made of it is good
     ]
     return hashlib.sha256("".join(rows).encode()).hexdigest()

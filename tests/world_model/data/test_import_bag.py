@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,8 @@ from world_model.data import Dataset, DatasetError, build_cache, importing, open
 from world_model.data.importing import ImportReport, import_dataset
 from world_model.data.mapping import Mapping
 from world_model.data.plan import plan_recording
-from world_model.data.streams import make_stream
+from world_model.data.sources.bag import BagRecording
+from world_model.data.streams import Stream, make_stream
 
 
 def taken(path: Path, out: Path, what: Mapping | None = None) -> tuple[ImportReport, Dataset]:
@@ -328,6 +330,52 @@ def test_stamps_that_are_missing_or_go_back_are_told(tmp_path: Path) -> None:
     bag = record(tmp_path / "bag", more=again)
     with pytest.raises(DatasetError, match=r"/cam: time goes back by 64.9 s at message 50 of 55"):
         taken(bag, tmp_path / "set")
+
+
+def test_a_recording_whose_recorder_was_killed_is_made_whole(tmp_path: Path) -> None:
+    bag = tmp_path / "monday"
+    for number, folder in enumerate((bag, bag / "part-002", bag / "part-003")):
+        record(folder, Scene(seconds=2, start_ns=START_NS + number * 100 * NS))
+    # A repair that was killed is no recording.
+    shutil.copytree(bag / "part-002", bag / ".recover-1/part-002")
+    last = bag / "part-003/part-003.mcap"
+    (last.parent / "metadata.yaml").unlink()
+    os.truncate(last, last.stat().st_size - 100)
+    report, _ = taken(bag, tmp_path / "set")
+    assert (report.recordings, report.frames, report.skipped) == (3, 60, [])
+    (last.parent / "part-003.mcap.unfinished").unlink()  # it is not missed
+    again = import_dataset(bag, tmp_path / "set", mapping(), resume=True, progress=False)
+    assert (again.recordings, again.frames) == (3, 60)
+    # By the name of its file, alone.
+    alone = record(tmp_path / "alone", Scene(seconds=2))
+    (alone / "metadata.yaml").unlink()
+    os.truncate(alone / "alone.mcap", (alone / "alone.mcap").stat().st_size - 100)
+    assert taken(alone / "alone.mcap", tmp_path / "one")[0].frames == 20
+    # One in which there is nothing is left out on request.
+    (last.parent / "metadata.yaml").unlink()
+    os.truncate(last, 20)
+    with pytest.raises(DatasetError, match="without a single whole message"):
+        taken(bag, tmp_path / "none")
+    rest = import_dataset(bag, tmp_path / "rest", mapping(), skip_bad=True, progress=False)
+    assert (rest.frames, len(rest.skipped)) == (40, 1)
+
+
+def test_what_a_recording_holds_of_its_bag_goes_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        record(tmp_path / "bags" / f"day{number}", Scene(seconds=2))
+    there, counts = weakref.WeakSet[BagRecording](), []
+    index = BagRecording.index
+
+    def counted(recording: BagRecording) -> dict[str, Stream]:
+        there.add(recording)
+        counts.append(len(there))
+        return index(recording)
+
+    monkeypatch.setattr(BagRecording, "index", counted)
+    import_dataset(tmp_path / "bags", tmp_path / "set", mapping(), progress=False)
+    assert counts == [1, 1, 1]
 
 
 def test_damaged_bags_are_left_out_on_request(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from world_model.data.bags import Bag, RawMessage, header_stamp_ns
 from world_model.data.fields import FieldReader
 from world_model.data.images import decode_message
 from world_model.data.mapping import Mapping as ImportMapping
+from world_model.data.recover import unfinished
 from world_model.data.spec import DatasetError
 from world_model.data.streams import NS_PER_S, Item, Marker, Stream, make_stream
 
@@ -29,11 +30,22 @@ def find_bags(path: Path) -> list[Path]:
         Bag folders and single files; empty when there is none.
     """
     if path.suffix in (".mcap", ".db3"):
-        return [path]
-    bags = sorted(p.parent for p in path.rglob("metadata.yaml"))
+        return [_bag_of(path)]
+    bags = sorted(p.parent for p in _visible(path, "metadata.yaml"))
     # Files that no bag folder claims: recorded by other tools, or left by a killed recorder.
-    files = [p for kind in ("*.mcap", "*.db3") for p in path.rglob(kind) if p.parent not in bags]
-    return sorted([*bags, *files])
+    files = [p for kind in ("*.mcap", "*.db3") for p in _visible(path, kind)]
+    return sorted([*bags, *(_bag_of(p) for p in files if p.parent not in bags)])
+
+
+def _visible(path: Path, pattern: str) -> list[Path]:
+    """Files below a path; hidden are those of a repair that was killed."""
+    found = path.rglob(pattern)
+    return [p for p in found if not any(n.startswith(".") for n in p.relative_to(path).parts)]
+
+
+def _bag_of(file: Path) -> Path:
+    """The folder of a file that a killed recorder left, to be made whole; otherwise the file."""
+    return file.parent if unfinished(file.parent) == file else file
 
 
 class BagRecording:
