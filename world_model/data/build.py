@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping as MappingType
 from typing import Literal
 
@@ -17,7 +18,8 @@ from world_model.data.units import FACTORS
 from world_model.image_fit import fit_image
 
 Samples = tuple[NDArray[np.int64], NDArray[np.float64]]
-_ROTATION = ("orientation.x", "orientation.y", "orientation.z", "orientation.w")
+# Components of a rotation; what comes before the last dot says which rotation.
+_COMPONENT = re.compile(r"(.*(?:orientation|rotation))\.([xyzw])")
 
 
 def build_episode(
@@ -104,7 +106,7 @@ def _range(mapping: Mapping, signal: Signal, stream: Stream, frames: NDArray[np.
 def _samples(
     signal: Signal, stream: Stream, part: slice, numbers: MappingType[int, NDArray[np.float64]]
 ) -> Samples:
-    """Stamps and values, in SI, of the messages that say something finite."""
+    """Stamps and values, in SI, of the messages that say something; of readings, finite ones."""
     rows = [
         (stamp, numbers[ordinal])
         for stamp, ordinal in zip(
@@ -114,8 +116,11 @@ def _samples(
     ]
     stamps = np.array([stamp for stamp, _ in rows], dtype=np.int64)
     values = np.array([row for _, row in rows]).reshape(len(rows), len(signal.paths))
+    values = values * FACTORS[signal.unit]
+    if isinstance(signal, ActionSignal):  # what the robot made of one that is not, nothing says
+        return stamps, values
     finite = np.isfinite(values).all(axis=1)
-    return stamps[finite], values[finite] * FACTORS[signal.unit]
+    return stamps[finite], values[finite]
 
 
 def _resample(
@@ -124,7 +129,8 @@ def _resample(
     """Values ``(T, F)`` for the frames ``(T,)``.
 
     Raises:
-        DatasetError: messages that should have been there say nothing, or nothing finite.
+        DatasetError: messages that should have been there say nothing, or nothing finite; or a
+            command that is not finite holds.
     """
     stamps, values = samples
     if isinstance(signal, ActionSignal):
@@ -135,16 +141,23 @@ def _resample(
             raise _nothing(name, frames[0])
         if signal.per_step == "mean":
             edges = np.append(frames, frames[-1] + period_ns)
-            return align.hold_mean(stamps, values, edges)
-        return align.hold(stamps, values, frames)
+            held = align.hold_mean(stamps, values, edges)
+        else:
+            held = align.hold(stamps, values, frames)
+        bad = ~np.isfinite(held).all(axis=1)
+        if bad.any():
+            raise _nothing(name, frames[np.argmax(bad)])
+        return held
     if not len(stamps):
         raise _nothing(name, frames[0])
     far = align.nearest(stamps, frames)[1] > round(signal.max_age_s * NS_PER_S)
     if far.any():
         raise _nothing(name, frames[np.argmax(far)])
     result = align.interpolate(stamps, values, frames, signal.wrap)
-    if (rotation := _rotation_columns(signal)) is not None:
-        result[:, rotation] = align.interpolate_rotation(stamps, values[:, rotation], frames)
+    for columns in _rotations(signal):
+        turned = align.interpolate_rotation(stamps, values[:, columns], frames)
+        # q and -q are the same: one of them, so that episodes do not differ by what was sent.
+        result[:, columns] = -turned if turned[0, 3] < 0 else turned
     return result
 
 
@@ -155,11 +168,13 @@ def _nothing(name: str, stamp_ns: int) -> DatasetError:
     )
 
 
-def _rotation_columns(signal: Signal) -> list[int] | None:
-    """Columns of a signal that are a quaternion, all four of it."""
-    paths = list(signal.paths.values())
-    columns = [i for i, path in enumerate(paths) if path.endswith(_ROTATION)]
-    return columns if len(columns) == len(_ROTATION) else None
+def _rotations(signal: Signal) -> list[list[int]]:
+    """Columns x, y, z, w of each quaternion of a signal that is there with all four of them."""
+    found: dict[str, dict[str, int]] = {}
+    for column, path in enumerate(signal.paths.values()):
+        if (component := _COMPONENT.fullmatch(path)) is not None:
+            found.setdefault(component[1], {})[component[2]] = column
+    return [[columns[name] for name in "xyzw"] for columns in found.values() if len(columns) == 4]
 
 
 def _stack(

@@ -116,9 +116,26 @@ def record(
     scene: Scene = Scene(),
     plugin: StoragePlugin = StoragePlugin.MCAP,
     more: Collection[tuple[int, str, Any]] = (),
+    then: Scene | None = None,
 ) -> Path:
-    """Write a bag; ``more`` are further (recorded ns, topic, message)."""
-    entries = [*more]
+    """Write a bag; ``more`` are further (recorded ns, topic, message), ``then`` comes after all."""
+    with Writer(path, version=9, storage_plugin=plugin) as writer:
+        connections: dict[str, Any] = {}
+        for entries in ([*more, *_entries(scene)], _entries(then) if then else []):
+            for recorded, topic, item in sorted(entries, key=lambda entry: entry[0]):
+                if topic not in connections:
+                    kind = item.__msgtype__
+                    connections[topic] = writer.add_connection(topic, kind, typestore=TYPES)
+                kind = connections[topic].msgtype
+                writer.write(connections[topic], recorded, TYPES.serialize_cdr(item, kind))
+            if plugin is StoragePlugin.MCAP and entries:
+                writer.storage.close_chunk()  # type: ignore[union-attr]
+    return path
+
+
+def _entries(scene: Scene) -> list[tuple[int, str, Any]]:
+    """(recorded ns, topic, message) of all that happens."""
+    entries: list[tuple[int, str, Any]] = []
     for index in range(int(scene.seconds * scene.rate_hz)):
         if index in scene.drop:
             continue
@@ -138,16 +155,8 @@ def record(
         stamp = scene.start_ns - NS // 10 + index * NS // 50
         time_s = (stamp - scene.start_ns) / NS
         if time_s < scene.silent_from_s:
-            entries.append((stamp + LATENCY_NS["/cmd"], "/cmd", _twist(stamp, time_s)))
-    with Writer(path, version=9, storage_plugin=plugin) as writer:
-        connections: dict[str, Any] = {}
-        for recorded, topic, item in sorted(entries, key=lambda entry: entry[0]):
-            if topic not in connections:
-                kind = item.__msgtype__
-                connections[topic] = writer.add_connection(topic, kind, typestore=TYPES)
-            kind = connections[topic].msgtype
-            writer.write(connections[topic], recorded, TYPES.serialize_cdr(item, kind))
-    return path
+            entries.append((stamp + LATENCY_NS["/cmd"], "/cmd", twist(stamp, time_s)))
+    return entries
 
 
 def _joints(stamp_ns: int, scene: Scene) -> Any:
@@ -163,7 +172,7 @@ def _joints(stamp_ns: int, scene: Scene) -> Any:
     )
 
 
-def _twist(stamp_ns: int, time_s: float) -> Any:
+def twist(stamp_ns: int, time_s: float) -> Any:
     def vector(x: float) -> Any:
         return message("geometry_msgs/msg/Vector3", x=x, y=0.0, z=0.0)
 

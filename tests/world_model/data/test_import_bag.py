@@ -26,6 +26,7 @@ from recorded import (
     mapping,
     message,
     record,
+    twist,
 )
 from rosbags.rosbag2 import StoragePlugin
 
@@ -236,6 +237,32 @@ def test_silence_is_zero_or_no_frames_as_the_mapping_says(tmp_path: Path) -> Non
     np.testing.assert_allclose(dataset.episode(0).actions[27:, 0], 0.02, atol=1e-7)
 
 
+def test_a_command_that_is_not_finite_is_damage_not_the_one_before(tmp_path: Path) -> None:
+    # From 1.25 s on a command that is no number; from 1.75 s on another.
+    odd = [(1.25, float("nan")), (1.75, 3.0)]
+    more = [(START_NS + round(t * NS), t, value) for t, value in odd]
+    bag = record(
+        tmp_path / "bag",
+        Scene(seconds=3, silent_from_s=1.245),
+        more=[(stamp, "/cmd", twist(stamp, value)) for stamp, _, value in more],
+    )
+    said = r"/cmd: says nothing finite near 1700000001.300 s"
+    with pytest.raises(DatasetError, match=said):
+        taken(bag, tmp_path / "a")
+    mean = mapping(actions=[{**CONFIG["actions"][0], "per_step": "mean"}])
+    with pytest.raises(DatasetError, match=r"/cmd: says nothing finite near 1700000001.200 s"):
+        taken(bag, tmp_path / "a", mean)
+    out = tmp_path / "b"
+    report = import_dataset(bag, out, mapping(), skip_bad=True, progress=False)
+    assert [info.length for info in open_dataset(out).episodes] == [10]
+    np.testing.assert_allclose(open_dataset(out).episode(0).actions, 0.03, atol=1e-7)
+    # Gone on with by another name of the same bag, the damaged episode is still the first.
+    other = bag.parent / ".." / bag.parent.name / bag.name
+    again = import_dataset(other, out, mapping(), resume=True, skip_bad=True, progress=False)
+    assert (again.episodes, again.frames) == (report.episodes, report.frames) == (1, 10)
+    assert again.skipped == report.skipped
+
+
 def test_two_drivers_may_publish_on_one_topic(tmp_path: Path) -> None:
     def gripper(stamp_ns: int) -> object:
         return message(
@@ -257,6 +284,51 @@ def test_two_drivers_may_publish_on_one_topic(tmp_path: Path) -> None:
     both = {**CONFIG["proprio"][0], "joints": ["a", "finger"]}
     with pytest.raises(DatasetError, match=r"/joints: position\[\w+\]: no '\w+', there are \["):
         taken(bag, tmp_path / "none", mapping(proprio=[both]))
+
+
+def test_rotations_turn_between_readings_and_begin_with_one_sign(tmp_path: Path) -> None:
+    def turned(rate: float, time_s: float, sign: int) -> object:
+        x, w = sign * np.sin(rate * time_s / 2), sign * np.cos(rate * time_s / 2)
+        return message("geometry_msgs/msg/Quaternion", x=float(x), y=0.0, z=0.0, w=float(w))
+
+    def poses(stamp_ns: int, sign: int) -> object:
+        at = message("geometry_msgs/msg/Point", x=0.0, y=0.0, z=0.0)
+        angles = [turned(rate, (stamp_ns - START_NS) / NS, sign) for rate in (0.5, -0.8)]
+        kind = "geometry_msgs/msg/Pose"
+        two = [message(kind, position=at, orientation=angle) for angle in angles]
+        return message("geometry_msgs/msg/PoseArray", header=header(stamp_ns), poses=two)
+
+    def transform(stamp_ns: int, sign: int) -> object:
+        move = message("geometry_msgs/msg/Vector3", x=0.0, y=0.0, z=0.0)
+        turn = turned(0.3, (stamp_ns - START_NS) / NS, sign)
+        return message(
+            "geometry_msgs/msg/TransformStamped",
+            header=header(stamp_ns),
+            child_frame_id="c",
+            transform=message("geometry_msgs/msg/Transform", translation=move, rotation=turn),
+        )
+
+    more = []
+    for i in range(420):
+        # Between the frames, and of the other sign each time, as a driver may send it.
+        stamp = START_NS - NS // 10 + 5_000_000 + i * NS // 100
+        more.append((stamp, "/poses", poses(stamp, 1 - 2 * (i % 2))))
+        more.append((stamp, "/turn", transform(stamp, 2 * (i % 2) - 1)))
+    bag = record(tmp_path / "bag", Scene(seconds=4), more=more)
+    two = {f"{n}{c}": f"poses[{n}].orientation.{c}" for c in "wxyz" for n in range(2)}
+    one = {c: f"transform.rotation.{c}" for c in "xyzw"}
+    signals = [{"topic": "/poses", "fields": two}, {"topic": "/turn", "fields": one}]
+    _, dataset = taken(bag, tmp_path / "set", mapping(proprio=signals))
+    assert len(dataset) == 2
+    names = dataset.spec.proprio_names
+    for index in range(2):
+        episode = dataset.episode(index)
+        time_s = (episode.stamps_ns - START_NS) / NS
+        for name, rate in (("0", 0.5), ("1", -0.8), ("", 0.3)):
+            found = {c: episode.proprio[:, names.index(f"{name}{c}")] for c in "xyzw"}
+            np.testing.assert_allclose(found["x"], np.sin(rate * time_s / 2), atol=1e-5)
+            np.testing.assert_allclose(found["w"], np.cos(rate * time_s / 2), atol=1e-5)
+            assert not found["y"].any()
 
 
 def test_units_become_si_and_wrong_ones_are_doubted(tmp_path: Path) -> None:
