@@ -9,7 +9,8 @@ What was recorded is with the system twice a second, so that a recorder that is 
 more; `foresee data` makes such a bag whole when it reads it. When the disk is full the recording
 ends there, the node goes on and says so. After ``split_minutes`` a new bag is begun in the folder
 of the first, ``part-002`` and so on, with the latched messages once more: what is damaged costs one
-of them, and the index that is kept until the end of a bag, 2 MB an hour, does not grow for days.
+of them, and the index that is kept until the end of a bag, 2 MB an hour, does not grow for days. So
+it is, a second later, when the clock is set back: a bag holds one stretch of time.
 
 Subscribes: the topics of its parameter ``topics``. Publishes: ``/diagnostics`` (1 Hz).
 """
@@ -21,6 +22,7 @@ import fcntl
 import importlib
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,6 +45,8 @@ _LOOK_EVERY_S = 0.2
 _DEPTH = 100
 _FLUSH_EVERY_S = 0.5
 _TOLD_AFTER_S = 5.0
+_SET_BACK_NS = 10_000_000  # less than between two images
+_UNDER_WAY_S = 1.0  # longer than a message takes from its stamp to here
 
 
 class RecorderNode(Node):
@@ -67,6 +71,8 @@ class RecorderNode(Node):
         self._folder = free_path(Path(parameters.path))
         self._parts = 0
         self._latched: dict[str, bytes] = {}  # topic to its last message
+        self._newest_ns = 0  # when the last message came
+        self._next_part_s: float | None = None  # monotonic; where the clock was set back
         self._connections: dict[str, Connection] = {}  # of the bag in work, by topic
         self._lock = threading.Lock()  # the writer is used by callbacks and closed by stop()
         self._typestore = get_typestore(Stores.ROS2_JAZZY)
@@ -118,12 +124,15 @@ class RecorderNode(Node):
 
     def _split(self) -> None:
         with self._lock, self._disk():
-            if self._writer is None:
-                return
-            self._close()
-            self._open()
-            for topic, data in self._latched.items():
-                self._write(topic, data)
+            if self._writer is not None and self._next_part_s is None:
+                self._next_part()
+
+    def _next_part(self) -> None:
+        """Finish the bag in work and begin the next one."""
+        self._close()
+        self._open()
+        for topic, data in self._latched.items():
+            self._write(topic, data)
 
     @contextlib.contextmanager
     def _disk(self) -> Iterator[None]:
@@ -194,10 +203,23 @@ class RecorderNode(Node):
         self.create_subscription(message_class, topic, write, quality, raw=True)
 
     def _write(self, topic: str, data: bytes) -> None:
-        if self._writer is not None:
-            now_ns = self.get_clock().now().nanoseconds
-            self._writer.write(self._connections[topic], now_ns, data)
-            self._count += 1
+        if self._writer is None:
+            return
+        now_ns, before_ns = self.get_clock().now().nanoseconds, self._newest_ns
+        self._newest_ns = now_ns
+        if now_ns < before_ns - _SET_BACK_NS:
+            # Bags are read in the order of time: in one, two stretches of it would be mixed. The
+            # next one begins when nothing is under way any more that was stamped before.
+            back_s = (before_ns - now_ns) / 1e9
+            self.get_logger().warning(f"the clock was set back by {back_s:.2f} s: a new bag")
+            self._next_part_s = time.monotonic() + _UNDER_WAY_S
+        if self._next_part_s is not None:
+            if time.monotonic() < self._next_part_s:
+                return
+            self._next_part_s = None
+            self._next_part()
+        self._writer.write(self._connections[topic], now_ns, data)
+        self._count += 1
 
 
 def _message_class(kind: str) -> type:

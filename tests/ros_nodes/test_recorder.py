@@ -1,13 +1,18 @@
 """What is left of a recording when the recorder is killed, and when the disk is full."""
 
+import itertools
 import os
 import resource
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from visualization_msgs.msg import Marker
 from waiting import PATIENCE_S, eventually
@@ -16,7 +21,7 @@ from ros_nodes import qos
 from ros_nodes.client import GraphClient
 from ros_nodes.graph import Graph, NodeSpec
 from ros_nodes.params import FakeRobotParameters, RecorderParameters
-from world_model.data.bags import Bag, read_bag
+from world_model.data.bags import Bag, header_stamp_ns, read_bag
 from world_model.data.recover import recover, unfinished
 from world_model.data.sources.bag import find_bags
 from world_model.data.spec import DatasetError
@@ -138,6 +143,44 @@ def test_a_long_recording_is_several_bags_each_with_what_is_latched(robot, tmp_p
     print(f"longest gap {gaps_s.max():.3f} s")
     assert (gaps_s > 0.0).all()
     assert np.percentile(gaps_s, 99) < 0.1
+
+
+def test_a_clock_set_back_begins_a_new_bag_with_what_is_stamped_after_it(tmp_path):
+    given = RecorderParameters(path=str(tmp_path / "bag"), topics=("joint_states",))
+    node = NodeSpec("recorder_node", given)
+    with Graph([node], tmp_path / "run", sim_time=True) as graph:
+        graph.wait_ready(PATIENCE_S)
+        with GraphClient(graph.domain_id) as client:
+            clock = client._node.create_publisher(Clock, "/clock", qos.CLOCK)
+            joints = client._node.create_publisher(JointState, "/joint_states", qos.STATE)
+
+            def live(begin_s: float, file: Path) -> None:
+                """Publish time and readings stamped with it, until enough of them are in a file."""
+                times_s = itertools.count(begin_s, 0.02)
+                clock.publish(Clock(clock=Time(seconds=next(times_s)).to_msg()))
+                time.sleep(0.5)  # no reading overtakes it
+
+                def step() -> bool:
+                    now = Time(seconds=next(times_s)).to_msg()
+                    clock.publish(Clock(clock=now))
+                    reading = JointState(name=["a"], position=[0.0])
+                    reading.header.stamp = now
+                    joints.publish(reading)
+                    return file.exists() and file.stat().st_size > 5_000
+
+                assert eventually(step)
+
+            live(1000.0, tmp_path / "bag" / "bag.mcap")
+            live(990.0, tmp_path / "bag" / "part-002" / "part-002.mcap")
+        assert graph.stop() == {"recorder_node": 0}
+    bags = find_bags(tmp_path / "bag")
+    assert bags == [tmp_path / "bag", tmp_path / "bag" / "part-002"]
+    for path, begin_s in zip(bags, (1000.0, 990.0), strict=True):
+        with Bag(path) as bag:
+            assert bag.set_back_ns() == 0
+            stamps_s = [1e-9 * header_stamp_ns(raw.data) for raw in bag.raw()]
+        assert stamps_s[0] >= begin_s
+        assert (np.diff(stamps_s) > 0.0).all()
 
 
 def test_an_existing_bag_is_never_written_over(robot, tmp_path):

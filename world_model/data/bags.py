@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 import apsw
 from rosbags.highlevel import AnyReader, AnyReaderError
 from rosbags.rosbag2 import ReaderError
+from rosbags.rosbag2.reader import DirectoryReader
+from rosbags.rosbag2.storage_mcap import McapReader
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Reader
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from world_model.data.recover import recover
@@ -120,6 +123,19 @@ class Bag:
             fields = self._reader.typestore.fielddefs[self.topics[topic][0]][1]
         return bool(fields) and fields[0][0] == "header"
 
+    def set_back_ns(self) -> int:
+        """How far the time of recording goes back on the way; `raw` sorts, and does not show it.
+
+        By the messages of an SQLite file; by the chunks of an MCAP file that share a topic, so that
+        what lies in one chunk, half a second of `recorder_node`, counts as one time.
+        """
+        with self._damage():
+            reader: Any = self._reader.readers[0]
+            storage = reader.storage
+            several = isinstance(storage, DirectoryReader)
+            parts: list[Any] = storage.storages if several else [storage]
+            return max(map(_set_back_ns, parts), default=0)
+
     def raw(
         self,
         topics: Collection[str] = (),
@@ -210,3 +226,25 @@ def header_stamp_ns(data: bytes) -> int:
     """
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(seconds) * 1_000_000_000 + int(nanoseconds)
+
+
+_SET_BACK = """
+SELECT max(newest - timestamp) FROM (
+    SELECT timestamp, max(timestamp) OVER (PARTITION BY topic_id ORDER BY id) AS newest
+    FROM messages
+)
+"""
+
+
+def _set_back_ns(storage: McapReader | Sqlite3Reader) -> int:
+    if isinstance(storage, Sqlite3Reader):
+        assert storage.dbconn is not None
+        found: Any = storage.dbconn.execute(_SET_BACK).fetchone()
+        return int(found[0] or 0)
+    back_ns, newest = 0, dict[int, int]()
+    for chunk in sorted(storage.chunks, key=lambda chunk: chunk.chunk_start_offset):
+        begin, end = chunk.message_start_time, chunk.message_end_time
+        for channel in chunk.message_index_offsets:
+            back_ns = max(back_ns, newest.get(channel, begin) - begin)
+            newest[channel] = max(newest.get(channel, end), end)
+    return back_ns

@@ -13,7 +13,7 @@ from world_model.data.spec import DatasetError
 
 NS_PER_S = 1_000_000_000
 # Messages overtake each other by milliseconds; a stamp that goes back further is a clock set anew.
-_LARGEST_REORDERING_NS = NS_PER_S
+LARGEST_REORDERING_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def make_stream(name: str, stamps: NDArray[np.int64], delay_s: float = 0.0) -> S
             f"{name}: no message has a stamp (all are 0); use the time of recording instead with "
             "stamp: recorded"
         )
-    back = np.flatnonzero(np.diff(stamps) < -_LARGEST_REORDERING_NS)
+    back = np.flatnonzero(np.diff(stamps) < -LARGEST_REORDERING_NS)
     if len(back):
         jump_s = (stamps[back[0]] - stamps[back[0] + 1]) / NS_PER_S
         raise DatasetError(

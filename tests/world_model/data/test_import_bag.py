@@ -404,6 +404,17 @@ def test_stamps_that_are_missing_or_go_back_are_told(tmp_path: Path) -> None:
         taken(bag, tmp_path / "set")
 
 
+@pytest.mark.parametrize("plugin", list(StoragePlugin))
+def test_a_clock_set_back_for_recorder_and_drivers_alike_is_told(
+    plugin: StoragePlugin, tmp_path: Path
+) -> None:
+    # In the order of time, as bags are read, the two stretches lie into each other.
+    later = Scene(start_ns=START_NS + 2 * NS)
+    bag = record(tmp_path / "bag", Scene(), plugin, then=later)
+    with pytest.raises(DatasetError, match=r"bag: the clock was set back by 3\.2 s on the way"):
+        taken(bag, tmp_path / "set")
+
+
 def test_a_recording_whose_recorder_was_killed_is_made_whole(tmp_path: Path) -> None:
     bag = tmp_path / "monday"
     for number, folder in enumerate((bag, bag / "part-002", bag / "part-003")):

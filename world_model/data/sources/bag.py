@@ -17,7 +17,14 @@ from world_model.data.images import decode_message
 from world_model.data.mapping import Mapping as ImportMapping
 from world_model.data.recover import unfinished
 from world_model.data.spec import DatasetError
-from world_model.data.streams import NS_PER_S, Item, Marker, Stream, make_stream
+from world_model.data.streams import (
+    LARGEST_REORDERING_NS,
+    NS_PER_S,
+    Item,
+    Marker,
+    Stream,
+    make_stream,
+)
 
 # A command may hold that was sent long before an episode; it is then read on its own.
 _NEAR_NS = 2 * NS_PER_S
@@ -103,6 +110,12 @@ class BagRecording:
                         message = bag.deserialize(raw)
                         silent[raw.topic] = [r for r in waiting if r(message) is None]
                     bar.update()
+            back_ns = bag.set_back_ns()
+        if back_ns > LARGEST_REORDERING_NS:
+            raise DatasetError(
+                f"{self.name}: the clock was set back by {back_ns / NS_PER_S:.1f} s on the way, "
+                "what came before and after is mixed; record it again, or leave it out (--skip-bad)"
+            )
         for reader in (reader for readers in silent.values() for reader in readers):
             if reader.lacks:
                 raise DatasetError(f"{self.name}: {reader.lacks}")
