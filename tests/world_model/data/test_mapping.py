@@ -27,7 +27,7 @@ def test_the_mapping_that_is_shipped_fits_what_the_recorder_records() -> None:
     recorded = {f"/{topic.lstrip('/')}" for topic in RecorderParameters().topics}
     assert {source.topic for source in shipped.sources().values()} <= recorded
     # And what its comments name for other robots.
-    others = {"/command_node/applied", "/cmd_vel", "/scene/image_raw/compressed"}
+    others = {"/command_node/applied", "/scene/image_raw/compressed"}
     text = (ROOT / "config/import.yaml").read_text()
     assert others <= recorded
     assert all(topic in text for topic in others)
