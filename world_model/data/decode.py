@@ -103,8 +103,8 @@ def decode_dataset(dataset: Dataset, folder: Path, progress: bool) -> None:
     place = {info.index: int(start) for info, start in zip(dataset.episodes, starts, strict=False)}
     write_rows(dataset, folder, place)
     for name in _NUMBERS:  # what counts once all is decoded must be on the disk, as frames are
-        with (folder / f"{name}.f32").open("r+b") as file:
-            os.fdatasync(file.fileno())
+        with (folder / f"{name}.f32").open("r+b") as numbers:
+            os.fdatasync(numbers.fileno())
     journal = Journal(folder / JOURNAL)
     videos = [
         (camera, file)
