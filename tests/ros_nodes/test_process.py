@@ -144,3 +144,47 @@ def test_a_realtime_process_keeps_its_pages() -> None:
         assert not granted or os.geteuid() or resident / 2 < locked, status
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_memory_that_is_kept_for_reuse_is_given_back_every_now_and_then():
+    code = """
+        import gc, sys
+        from rclpy.node import Node
+        from ros_nodes import process
+
+        process.COLLECT_EVERY_S = 0.3
+
+        class Kept:
+            def __del__(self):
+                print("collected", flush=True)
+
+        class Keeper(Node):
+            def __init__(self):
+                super().__init__("keeper")
+                self.create_timer(0.3, self.keep)
+
+            def keep(self):
+                kept = Kept()
+                kept.itself = kept
+
+            def start(self):
+                gc.disable()
+
+            def stop(self):
+                pass
+
+        sys.exit(process.run_node("keeper", Keeper, []))
+        """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env={**os.environ, **transport_environment(free_domain_id())},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout.readline() == "collected\n"
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
+    finally:
+        process.kill()
