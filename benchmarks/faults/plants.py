@@ -115,15 +115,14 @@ def fake(run_dir: Path, simulated_time: bool) -> Plant:
         slow_surprise=0.0,
         stop_surprise=0.0,
     )
-    late = np.full(3, _LATE_M)
     rules = _rules(
         command,
         command.joint_speed_rad_s,
         command.joint_acceleration_rad_s2,
         command.joint_jerk_rad_s3,
-        np.concatenate([command.joint_low_rad, LOW_M - late]),
-        np.concatenate([command.joint_high_rad, HIGH_M + late]),
-        position_margin=0.0,
+        np.concatenate([command.joint_low_rad, LOW_M]),
+        np.concatenate([command.joint_high_rad, HIGH_M]),
+        position_margin=_LATE_M,
     )
     model = ArmModel(panda_urdf().read_text(), robot.joint_names, robot.tool_frame)
     goals, beyond = _drawn_goals(robot, model)
