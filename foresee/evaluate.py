@@ -44,7 +44,7 @@ class Evaluation:
         agent: settings of the controller.
         episodes: n; episode i uses seed ``seed + i`` for the world and for the search.
         seed: of the first episode.
-        image_size: side of the camera image in pixels.
+        image_size: side of the camera image in pixels; None for that of the bundle.
         provider: ONNX Runtime execution provider.
         floors: judge doing nothing, random actions, the scripted policy and, where it is another,
             the straight line as well.
@@ -59,7 +59,7 @@ class Evaluation:
     agent: AgentConfig
     episodes: int = 100
     seed: int = 10_000
-    image_size: int = 64
+    image_size: int | None = None
     provider: Provider = "auto"
     floors: bool = True
     variant: str = FULL_PRECISION

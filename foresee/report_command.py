@@ -144,9 +144,8 @@ class Report:
         if not env:
             raise UsageError(f"{self.bundle}: names no world to run goals in; give it with --env")
         agent = agent_config(None, self.bundle)
-        size, _ = next(iter(bundle.spec.cameras.values()))
         seed = _FIRST_GOAL + self.seed
-        return evaluate(Evaluation(env, self.bundle, agent, self.episodes, seed, size))
+        return evaluate(Evaluation(env, self.bundle, agent, self.episodes, seed))
 
     def _store_energies(self, bundle: Bundle, cache: Cache) -> Bundle:
         from world_model.bundle import annotate

@@ -118,10 +118,7 @@ def add_variants(
                 continue
             verdict = judge_searches(exact, variant, searches, agent.planner.elites)
             if verdict.accepted:
-                size, _ = next(iter(exact.spec.cameras.values()))
-                job = Evaluation(
-                    env_id, trial, agent, episodes, image_size=size, provider="cpu", floors=False
-                )
+                job = Evaluation(env_id, trial, agent, episodes, provider="cpu", floors=False)
                 if fp32_rate is None:
                     fp32_rate = _success_rate(job)
                 rate = _success_rate(replace(job, variant=name))

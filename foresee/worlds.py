@@ -88,10 +88,12 @@ def core_of(world: gymnasium.Env) -> WorldEnv:
 def world_for(
     env_id: str,
     spec: ModelSpec,
-    image_size: int = 64,
+    image_size: int | None = None,
     randomization: Randomization | None = None,
 ) -> gymnasium.Env:
     """A foresee environment seen by the cameras of a bundle; arguments as of `make_world`.
+
+    Without ``image_size`` its images are as large as the bundle's.
 
     Raises:
         UsageError: see `make_world` and `check_fit`.
@@ -102,6 +104,8 @@ def world_for(
             f"the bundle was trained on cameras {_sizes(spec.cameras)}, {env_id} has "
             f"{', '.join(known)}; use another --bundle"
         )
+    if image_size is None:
+        image_size, _ = next(iter(spec.cameras.values()))
     world = make_world(env_id, image_size, randomization, cameras=spec.cameras)
     try:
         check_fit(spec, world)

@@ -59,7 +59,7 @@ class Method(ABC, Generic[Batch]):
         Of several processes each gets its own rows, see `world_model.ranks`.
         """
 
-    def begin(self, progress: bool) -> None:
+    def prepare(self, progress: bool) -> None:
         """Called once, when the model has the weights that training begins or goes on with."""
 
     @abstractmethod
@@ -200,7 +200,7 @@ def _loop(
         model.load_state_dict(checkpoint.model)
         optimizer.load_state_dict(checkpoint.optimizer)
         step, history = checkpoint.step, list(checkpoint.history)
-    method.begin(progress)
+    method.prepare(progress)
 
     def save() -> None:
         save_checkpoint(

@@ -21,9 +21,9 @@ from world_model.loop import DivergedError, Method, TrainResult, run_method
 from world_model.probe import HORIZON, alarms, validate, worst_probe
 from world_model.training_data import draw
 
-_CONSTANT = 1e-3  # SI; the std of what does not vary
-
 __all__ = ["DivergedError", "TrainResult", "draw_clips", "train"]
+
+_CONSTANT = 1e-3  # SI; the std of what does not vary
 
 
 def train(
@@ -85,7 +85,7 @@ class ActionConditioned(Method[Clips]):
                 for part in taken:
                     part.requires_grad_(False)
 
-    def begin(self, progress: bool) -> None:
+    def prepare(self, progress: bool) -> None:
         """What is frozen encodes all of the data: after a resume the checkpoint's own weights."""
         if self.frozen:
             cache = self.mixture.cache

@@ -142,8 +142,7 @@ class Monitor(Node):
                 return
             self._rows["plan_s"].append(_arrival_s(info))
             stamp = message.header.stamp
-            to_monotonic_s = time.monotonic() - time.time()
-            self._rows["plan_stamp_s"].append(stamp.sec + 1e-9 * stamp.nanosec + to_monotonic_s)
+            self._rows["plan_stamp_s"].append(_monotonic_s(stamp.sec * 10**9 + stamp.nanosec))
 
     def _on_estop(self, message: Bool, info: Info) -> None:
         if message.data:
@@ -164,7 +163,12 @@ class Monitor(Node):
 
 def _arrival_s(info: Info) -> float:
     """When the middleware had a message, monotonic s: it may wait here before it is looked at."""
-    return 1e-9 * (info["received_timestamp"] - time.time_ns() + time.monotonic_ns())
+    return _monotonic_s(info["received_timestamp"])
+
+
+def _monotonic_s(clock_ns: int) -> float:
+    """What the monotonic clock showed when the machine's clock showed this."""
+    return 1e-9 * (clock_ns - time.time_ns() + time.monotonic_ns())
 
 
 def _values(message: Message) -> list[float]:

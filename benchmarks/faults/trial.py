@@ -84,9 +84,10 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     if any(one.kills for one in faults):
         rig.wait_until_stable()
     for _ in range(_ATTEMPTS):
-        get_moving(rig)
+        started = get_moving(rig)
         time.sleep(rng.uniform(0.0, 0.1))  # any phase of planning and ticking
-        if moving := rig.speed() > _MOVING:
+        moving = rig.speed() > _MOVING
+        if moving or not started:
             break
     heard_file = keep / f"{PAIRS if fault is None else fault.name}_{seed}.npz".replace(" ", "_")
     problems: list[str] = []
