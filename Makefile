@@ -35,7 +35,7 @@ lint: $(INSTALLED)  ## check style with ruff
 types: $(INSTALLED)  ## check types with mypy
 	$(BIN)/mypy
 
-check: lint types test  ## everything CI checks
+check: lint types coverage test  ## everything CI checks
 
 constraints: $(INSTALLED)  ## write constraints.txt from what is installed
 	(head -1 constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu//') > constraints.new

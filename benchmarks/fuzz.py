@@ -3,7 +3,8 @@
     python -m benchmarks.fuzz --messages 100000 --json runs/results/fuzz.json
 
 The graph of `benchmarks.faults`, armed. Then the camera and the true plans are cut off, and
-messages that mean nothing come instead, on every topic that agent and command node listen to: wrong
+messages that mean nothing come instead, on every topic that agent and command node listen to, but
+for those of which every message means something (the e-stop) or which are the robot's own: wrong
 names, lengths, times, encodings, frames, numbers that are not finite. What reached the actuator in
 that time is heard by the independent recorder: after braking there may be nothing but zeros. At the
 end the wires are put back: the same processes must still be there, and the robot must move again.
@@ -26,10 +27,12 @@ import numpy as np
 import rclpy
 import tyro
 from builtin_interfaces.msg import Duration, Time
-from geometry_msgs.msg import PoseStamped
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from nav_msgs.msg import Odometry
 from rclpy.context import Context
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, JointState
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 from std_msgs.msg import String
 from tqdm import tqdm
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -161,8 +164,49 @@ def bad_info(rng: Rng, now_ns: int) -> CameraInfo:
     return message
 
 
+def bad_picture(rng: Rng, now_ns: int) -> CompressedImage:
+    """Bytes that begin as a picture does, or not even that."""
+    message = CompressedImage(format=str(rng.choice(["jpeg", "png", "", "rgb8; jpeg", "tiff"])))
+    message.header.stamp = _stamp(rng, now_ns)
+    begin = (b"\xff\xd8\xff\xe0", b"\x89PNG\r\n\x1a\n", b"")[rng.integers(3)]
+    message.data = begin + rng.integers(0, 256, int(rng.integers(0, 300)), np.uint8).tobytes()
+    return message
+
+
+def bad_twist(rng: Rng, now_ns: int) -> TwistStamped:
+    """A number that is none, or too large for any."""
+    message = TwistStamped()
+    message.header.stamp = _stamp(rng, now_ns)
+    for axes in (message.twist.linear, message.twist.angular):
+        axes.x, axes.y, axes.z = (float(v) for v in rng.choice([*_BAD, 1e308, -1e308], 3))
+    return message
+
+
+def bad_odometry(rng: Rng, now_ns: int) -> Odometry:
+    """Nowhere, at a speed that is none."""
+    message = Odometry(child_frame_id=_text(rng))
+    message.header.stamp = _stamp(rng, now_ns)
+    message.pose.pose = bad_pose(rng, now_ns).pose
+    message.twist.twist = bad_twist(rng, now_ns).twist
+    return message
+
+
+def bad_status(rng: Rng, now_ns: int) -> DiagnosticArray:
+    """No status, words for numbers, or an image that was seen at no time there is."""
+    message = DiagnosticArray()
+    message.header.stamp = _stamp(rng, now_ns)
+    seen = rng.choice([_text(rng), "nan", "1e400", "9" * 5000, "-", str(2**63), "0x10"])
+    values = {"image_news_ns": str(seen), "surprise": str(rng.choice([_text(rng), "0.0"]))}
+    if rng.random() < 0.3:
+        values = {_text(rng): _text(rng)}
+    if rng.random() < 0.9:
+        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+        message.status = [DiagnosticStatus(name=_text(rng), values=pairs)]
+    return message
+
+
 def bad_text(rng: Rng, _: int) -> String:
-    """Neither a file nor a robot."""
+    """Neither a file nor a process."""
     return String(data=_text(rng))
 
 
@@ -174,7 +218,14 @@ SENT: dict[str, tuple[type, Any, Callable[[Rng, int], Message]]] = {
     "scene/image_raw": (Image, qos.SENSOR, bad_image),
     "scene/camera_info": (CameraInfo, qos.SENSOR, bad_info),
     "scene/goal_image": (Image, qos.LATCHED, bad_image),
+    "scene/image_raw/compressed": (CompressedImage, qos.SENSOR, bad_picture),
     "task": (String, qos.LATCHED, bad_text),
+    "goal_file": (String, qos.LATCHED, bad_text),
+    "agent_node/process": (String, qos.LATCHED, bad_text),
+    "plan_status": (DiagnosticArray, qos.STATE, bad_status),
+    "odom": (Odometry, qos.SENSOR, bad_odometry),
+    "command_node/applied": (TwistStamped, qos.COMMAND_LOG, bad_twist),
+    "command_node/applied_gripper": (JointState, qos.COMMAND_LOG, bad_joints),
 }
 
 

@@ -26,20 +26,24 @@ import numpy as np
 import torch
 import tyro
 
-from benchmarks.planning_deadlines import deadlines
-from benchmarks.planning_loop import closed_loop, load_models
-from benchmarks.planning_overhead import overhead
-from benchmarks.planning_peers import (
-    Models,
-    Setting,
-    build,
-    fitted,
-)
-from benchmarks.planning_torch import HORIZON
 from controller.types import Goal, ModelState
 from foresee.commands import REACH, shipped_bundle
 from foresee.summary import write_json
 from world_model.bundle import open_bundle
+
+try:
+    from benchmarks.planning_deadlines import deadlines
+    from benchmarks.planning_loop import closed_loop, load_models
+    from benchmarks.planning_overhead import overhead
+    from benchmarks.planning_peers import (
+        Models,
+        Setting,
+        build,
+        fitted,
+    )
+    from benchmarks.planning_torch import HORIZON
+except ModuleNotFoundError as error:
+    raise SystemExit(f"planning: {error}; pip install --no-deps -r benchmarks/peers.txt") from error
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("overhead", "budget", "time", "deadlines")

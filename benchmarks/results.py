@@ -8,7 +8,7 @@ Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach``, ``pus
 benchmarks wrote there under their own names (`python -m benchmarks.faults --json
 runs/results/faults.json`, ...) is put in as well: planning, links, probes, recipes, frames and
 robustness (of learning), streams (of camera_streams),
-command_filter, filter_boundary, lateness, surprise, faults, fuzz, soak.
+command_filter, filter_boundary, lateness, surprise, faults, fuzz, recorder_kills, soak.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from benchmarks import (
     links,
     planning_page,
     probes,
+    recorder_kills,
     soak,
     surprise,
 )
@@ -65,6 +66,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "surprise": surprise.section,
     "faults": faults.section,
     "fuzz": fuzz.section,
+    "recorder_kills": recorder_kills.section,
     "soak": soak.section,
 }
 

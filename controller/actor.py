@@ -36,12 +36,16 @@ _RESERVE = 1.25
 
 @dataclass(frozen=True)
 class _Best:
-    """The best candidate so far: knots ``(K, A)``, worst violation, cost and the shares of it."""
+    """The best candidate so far: knots ``(K, A)``, worst violation, cost.
+
+    And what these are made of: the share of each cost, the violation of each guardrail.
+    """
 
     knots: Array
     violation: float
     cost: float
     terms: dict[str, float]
+    violations: dict[str, float]
 
 
 @dataclass
@@ -148,7 +152,7 @@ class Actor:
         now_ns = time.monotonic_ns()
         if found.effort.iterations == 0:
             left = self._last_knots(warm_start, state.stamp_ns)
-            found.best = _Best(left, 0.0, float("nan"), {})
+            found.best = _Best(left, 0.0, float("nan"), {}, {})
         best = found.best
         sample_s = known_s
         if found.tried:
@@ -170,6 +174,7 @@ class Actor:
             sample_s=sample_s,
             quarantined=found.quarantined,
             begin=begin,
+            violations={} if best is None else best.violations,
         )
 
     def stop_plan(self, start_ns: int, status: PlanStatus) -> Plan:
@@ -257,7 +262,10 @@ class Actor:
             violation = 0.0 if ranking.admissible else float(ranking.costs[first])
             if best is None or (violation, cost) < (best.violation, best.cost):
                 terms = {name: float(share[first]) for name, share in judgement.shares.items()}
-                found.best = _Best(samples[first].copy(), violation, cost, terms)
+                violations = {
+                    name: max(0.0, float(by[first])) for name, by in judgement.violations.items()
+                }
+                found.best = _Best(samples[first].copy(), violation, cost, terms, violations)
         return ranking.costs
 
     def _brake(self, context: CostContext, found: _Progress, knots: Array) -> None:

@@ -14,7 +14,7 @@ from controller.config import AgentConfig
 from controller.costs import TotalCost, build_cost
 from controller.costs.guardrail import Guardrails
 from controller.episodic import EpisodicMemory, Moment, knots_of
-from controller.goals import Course
+from controller.goals import Course, Waypoint
 from controller.memory import AppliedCommand, CommandMemory, committed_actions, planned_commands
 from controller.optimizers import build_optimizer
 from controller.perception import Frame, encode_goal, model_state, perceive
@@ -154,6 +154,25 @@ class Agent:
         goal = encode_goal(self._model, images, source, valid_until_ns)
         self.state = replace(self.state, goal=goal, course=None)
         return goal
+
+    def set_goals(
+        self, images: Sequence[Mapping[str, NDArray[np.uint8]]], source: str = ""
+    ) -> None:
+        """Go to where the cameras see one set of images after the other; the last one is kept.
+
+        When to go on is in the settings, ``course``.
+
+        Args:
+            images: at least one set, see `set_goal`.
+            source: where they come from, for logs.
+
+        Raises:
+            ObservationError: when the images do not fit the model.
+        """
+        *stages, last = [encode_goal(self._model, seen, source) for seen in images]
+        on = self._config.course
+        points = [Waypoint(g, on.reached_distance, on.dwell_s, on.timeout_s) for g in stages]
+        self.set_course(Course((*points, Waypoint(last))))
 
     def set_course(self, course: Course) -> None:
         """Go to one goal after the other.

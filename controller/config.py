@@ -198,6 +198,37 @@ class MemoryConfig:
 
 
 @dataclass(frozen=True)
+class CourseConfig:
+    """When to go on from one goal image to the next, where a goal is shown by several.
+
+    Attributes:
+        reached_distance: the mean squared distance of the latents that counts as reached, above 0;
+            ``None`` goes on by time alone.
+        dwell_s: for so long it must stay so, at least 0.
+        timeout_s: go on after this time, reached or not, above 0; ``None`` never does.
+    """
+
+    reached_distance: float | None = 0.02
+    dwell_s: float = 0.0
+    timeout_s: float | None = 4.0
+
+    def __post_init__(self) -> None:
+        """Check the limits.
+
+        Raises:
+            ConfigError: when a setting is out of its limits.
+        """
+        for name in ("reached_distance", "timeout_s"):
+            value = getattr(self, name)
+            require(value is None or value > 0, f"{name} must be above 0 or null, not {value}")
+        require(self.dwell_s >= 0, f"dwell_s must be at least 0, not {self.dwell_s}")
+        require(
+            not (self.reached_distance is None and self.timeout_s is None),
+            "course needs reached_distance or timeout_s, or it stays at its first goal",
+        )
+
+
+@dataclass(frozen=True)
 class AgentConfig:
     """All settings of an agent.
 
@@ -206,6 +237,7 @@ class AgentConfig:
         cost: what it minimises.
         guardrails: what no plan may do, whatever it costs.
         memory: what is remembered beyond a run.
+        course: when to go on, where a goal is shown by several images.
         deadline_s: time from the call of `Agent.step` to the plan, above 0; ``None`` for none, and
             then the same seed and log give the same plan on a slow machine too.
         latency_steps: M, the steps of the model between the capture of a frame and the moment the
@@ -219,6 +251,7 @@ class AgentConfig:
     cost: CostConfig = field(default_factory=CostConfig)
     guardrails: GuardrailConfig = field(default_factory=GuardrailConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    course: CourseConfig = field(default_factory=CourseConfig)
     deadline_s: float | None = 0.08
     latency_steps: int = 0
     max_observation_age_s: float = 0.3

@@ -195,6 +195,8 @@ class Plan:
         sample_s: time per candidate, as measured so far, for the next search; 0 when unknown.
         quarantined: candidates left out because something about them was not finite or absurd.
         begin: what the search began with.
+        violations: by how much it breaks each guardrail, in the guardrail's SI unit; 0 for not.
+            Empty when no candidate was judged.
         checksum: of what the next search goes on from, made with the plan; see `intact`.
     """
 
@@ -212,6 +214,7 @@ class Plan:
     sample_s: float = 0.0
     quarantined: int = 0
     begin: Begin = Begin.COLD
+    violations: Mapping[str, float] = field(default_factory=dict)
     checksum: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

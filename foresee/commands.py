@@ -242,6 +242,9 @@ class Eval:
     """YAML file of how the world's looks, friction and masses differ from the nominal ones (see
     config/randomization.yaml), in start and goal image alike; `exact: true` in it makes each
     difference as large as it may be. Starts and goals stay those of the seed."""
+    subgoals: bool = True
+    """Show the agent images of the stages before the goal too, where the world has them
+    (PickPlace-v0)."""
     json: Path | None = None
     """Write the summary here."""
 
@@ -261,6 +264,7 @@ class Eval:
             floors=self.floors,
             variant=self.variant,
             randomization=_randomization(self.randomization),
+            subgoals=self.subgoals,
         )
         return evaluate(job, self.workers)
 

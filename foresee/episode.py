@@ -65,6 +65,7 @@ def run_episode(
     seed: int,
     watch: Callable[[Step], None] | None = None,
     course: Course | None = None,
+    subgoals: bool = True,
 ) -> EpisodeResult:
     """Give the agent the goal image of ``seed`` and let it act until the episode ends.
 
@@ -77,16 +78,18 @@ def run_episode(
         seed: of the world and of the search.
         watch: called after every step.
         course: goals to pursue instead of the goal image of ``seed``.
+        subgoals: give it the images of the stages before the goal first, where the world has them.
 
     Raises:
         ObservationError: an observation is not what the bundle expects.
     """
     obs, info = world.reset(seed=seed)
     agent.reset(seed)
-    if course is None:
-        agent.set_goal(images_of(world, obs, "goal_image"))
-    else:
+    if course is not None:
         agent.set_course(course)
+    else:
+        seen = [*(core_of(world).subgoals() if subgoals else ()), obs]
+        agent.set_goals([images_of(world, images, "goal_image") for images in seen])
     start_distance_m = float(info["distance_m"])
     dt_s = core_of(world).control_dt_s
     plan_ms: list[float] = []

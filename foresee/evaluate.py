@@ -52,6 +52,7 @@ class Evaluation:
         randomization: how the world differs from the nominal one, drawn by each episode's seed and
             the same for its start, its way and its goal image; starts and goals are the nominal
             ones.
+        subgoals: show the agent the stages before the goal, where the world has images of them.
     """
 
     env_id: str
@@ -64,6 +65,7 @@ class Evaluation:
     floors: bool = True
     variant: str = FULL_PRECISION
     randomization: Randomization | None = None
+    subgoals: bool = True
 
 
 def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[str, Any]:
@@ -136,6 +138,7 @@ def evaluate(job: Evaluation, workers: int = 0, progress: bool = True) -> dict[s
         "manifest_sha256": sha256(job.bundle / MANIFEST),
         "trained_on_frames": bundle.manifest.get("training", {}).get("frames"),
         "agent": dataclasses.asdict(job.agent),
+        "subgoals": job.subgoals,
         "randomization": dataclasses.asdict(job.randomization) if job.randomization else None,
         "wall_s": round(time.monotonic() - began, 1),
         "cpu_count": os.cpu_count(),
@@ -185,18 +188,20 @@ def _without_timing(result: EpisodeResult) -> dict[str, Any]:
 
 _world: gymnasium.Env
 _agent: Agent
+_subgoals: bool
 
 
 def _start_worker(job: Evaluation) -> None:
-    global _world, _agent
+    global _world, _agent, _subgoals
     # One thread each: there are as many workers as cores.
     model = load_world_model(job.bundle, job.provider, threads=1, variant=job.variant)
     _world = world_for(job.env_id, model.spec, job.image_size, job.randomization)
     _agent = Agent(model, job.agent)
+    _subgoals = job.subgoals
 
 
 def _run(task: tuple[str, int]) -> EpisodeResult:
     name, seed = task
     if name == "agent":
-        return run_episode(_world, _agent, seed)
+        return run_episode(_world, _agent, seed, subgoals=_subgoals)
     return run_floor(_world, seed, name)

@@ -17,10 +17,12 @@ from foresee.errors import UsageError
 from foresee.statistics import percentiles
 from foresee.worlds import check_seed, core_of, images_of, make_world, world_for
 from ros_nodes.client import GraphClient
-from ros_nodes.convert import action_axes
+from ros_nodes.convert import action_axes, split_gripper
 from ros_nodes.graph import Graph, GraphError, sim_graph
-from ros_nodes.params import SimParameters
+from ros_nodes.params import CommandParameters, SimParameters
+from sim.assets import FINGER_JOINTS
 from sim.envs.pusht import wrapped
+from sim.gripper import MAX_SPEED_M_S
 from world_model.bundle import ModelSpec
 from world_model.runtime import (
     FULL_PRECISION,
@@ -79,10 +81,10 @@ class _Target:
     yaw_rad: float
     angle_rad: float | None
 
-    def reached(self, distance_m: float, angle_rad: float | None) -> bool:
-        """Whether the object is near enough, and turned as asked for."""
+    def reached(self, distance_m: float, angle_rad: float | None, held: bool) -> bool:
+        """Whether the object is near enough, turned as asked for and let go."""
         turned = self.angle_rad is None or (angle_rad is not None and angle_rad <= self.angle_rad)
-        return distance_m <= self.radius_m and turned
+        return distance_m <= self.radius_m and turned and not held
 
 
 def new_run_folder(kind: str) -> Path:
@@ -131,6 +133,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
             image_size=job.image_size,
             cameras=tuple(model.spec.cameras),
         ),
+        command=_command(model.spec),
         agent_config=job.agent,
         task=job.task,
         provider=job.provider,
@@ -162,6 +165,16 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
     return summary
 
 
+def _command(spec: ModelSpec) -> CommandParameters:
+    if not split_gripper(spec.action_names)[1]:
+        return CommandParameters()
+    return CommandParameters(
+        gripper=SimParameters().gripper,
+        gripper_joint=FINGER_JOINTS[0],
+        gripper_speed_m_s=MAX_SPEED_M_S,
+    )
+
+
 def check_request(job: GraphRun) -> None:
     """Find what is wrong with a request without its bundle, which may not be there yet.
 
@@ -177,7 +190,7 @@ def check_request(job: GraphRun) -> None:
     world = make_world(job.env_id, job.image_size)
     world.close()
     try:
-        action_axes(core_of(world).action_names)
+        action_axes(split_gripper(core_of(world).action_names)[0])
     except ValueError as error:
         raise UsageError(
             f"{job.env_id}: {error}, which is all that the nodes carry; run it without --ros"
@@ -228,6 +241,7 @@ def _pursue(
             bar.set_postfix_str(_progress(client, *_missing(client, target, moved)))
     reports = client.plan_reports(goal_stamp_ns)
     duration_s = time.monotonic() - began_s
+    held = bool(client.wait_for_truth().get("holding", 0.0))
     final_distance_m, final_angle_rad = _missing(client, target, moved)
     if not reports:
         raise GraphError(f"agent_node made no plan towards {title}; see its log")
@@ -236,7 +250,7 @@ def _pursue(
         "start_distance_m": round(start_distance_m, 4),
         "final_distance_m": round(final_distance_m, 4),
         "final_angle_rad": None if final_angle_rad is None else round(final_angle_rad, 4),
-        "success": target.reached(final_distance_m, final_angle_rad),
+        "success": target.reached(final_distance_m, final_angle_rad, held),
         "plans": len(reports),
         "usable_plans": sum(report.usable for report in reports),
         "plan_hz": round(len(reports) / duration_s, 2),

@@ -113,7 +113,7 @@ def _nodes(job: RecordJob) -> list[NodeSpec]:
         core = core_of(world)
         if not isinstance(core, TableEnv) or core.gripper:
             raise UsageError(
-                f"{job.env_id}: the nodes carry tool velocity alone; foresee collect records it"
+                f"{job.env_id}: explore_node moves a tool alone; foresee collect records it"
             )
         if not job.cameras or set(job.cameras) - set(core.cameras):
             given, known = " ".join(job.cameras), ", ".join(core.cameras)

@@ -19,6 +19,9 @@ ARGUMENTS = [
     DeclareLaunchArgument(
         "env_id", default_value="foresee/Reach-v0", description="simulated world"
     ),
+    DeclareLaunchArgument(
+        "namespace", default_value="", description="of all names, where there are several robots"
+    ),
     DeclareLaunchArgument("seed", default_value="0", description="seed of the world's reset"),
     DeclareLaunchArgument(
         "image_size", default_value="64", description="image height and width, pixels"
@@ -40,6 +43,7 @@ def generate_launch_description():
         package="foresee",
         executable="sim_node",
         name="sim_node",
+        namespace=LaunchConfiguration("namespace"),
         output="screen",
         parameters=[
             {
@@ -60,6 +64,7 @@ def generate_launch_description():
         package="foresee",
         executable="supervisor_node",
         name="supervisor_node",
+        namespace=LaunchConfiguration("namespace"),
         output="screen",
         ros_arguments=["-p", agent, "-p", sim_time],
     )

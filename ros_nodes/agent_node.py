@@ -5,7 +5,8 @@ runs `controller.agent.Agent` on it, inside calls that release the interpreter.
 
 Subscribes: per camera of the bundle ``<camera>/image_raw``, ``<camera>/image_raw/compressed`` and
 the latched ``<camera>/goal_image``; ``joint_states``, ``tool_pose``, ``odom``; for what was really
-applied ``servo_node/delta_twist_cmds`` or, of joints and bases, ``command_node/applied``;
+applied ``servo_node/delta_twist_cmds`` or, of joints and bases, ``command_node/applied``, and
+``command_node/applied_gripper``;
 ``task`` (String, latched): a task file to change to while it runs; ``goal_file`` (String, latched):
 an image file as the goal, with ``{camera}`` in its name where there are several. Images of another
 size than the bundle's are brought to it as on the import of its data (`world_model.image_fit`).
@@ -47,7 +48,7 @@ from controller.goals import GoalConfig
 from controller.memory import AppliedCommand
 from controller.types import NS_PER_S, Observation, Plan, PlanStatus
 from ros_nodes import qos
-from ros_nodes.command_interfaces import APPLIED_TOPIC, TWIST_TOPIC
+from ros_nodes.command_interfaces import APPLIED_GRIPPER_TOPIC, APPLIED_TOPIC, TWIST_TOPIC
 from ros_nodes.convert import (
     BASE_ACTIONS,
     action_axes,
@@ -55,6 +56,7 @@ from ros_nodes.convert import (
     diagnostics,
     plan_to_trajectory,
     pose_to_position,
+    split_gripper,
     stamp_to_ns,
     status_name,
     twist_to_base,
@@ -74,6 +76,8 @@ from ros_nodes.resources import load_goal_images
 Message = TypeVar("Message")
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
+# What was told to arm and gripper at one time comes in two messages.
+_GRIPPER_SKEW_NS = 150_000_000
 # How long the executor may hold the interpreter when the planner comes back from the model, which
 # it does some fifty times a plan. Python's default of 5 ms would be most of the plan's time.
 _SWITCH_INTERVAL_S = 0.0002
@@ -92,6 +96,8 @@ class AgentNode(LifecycleNode):
         self._loaded: LoadedAgent | None = None
         self._axes: list[int] = []
         self._drives = False  # a base; otherwise it moves a tool
+        self._grips = False  # the last action opens a gripper
+        self._gripper = (0, 0.0)  # stamp, ns, and the speed at which it was told to open, m/s
         self._subscribed: list[Subscription] = []
         self._thread: threading.Thread | None = None
         self._latest = LatestImages((), 0)
@@ -144,7 +150,8 @@ class AgentNode(LifecycleNode):
             self._loaded = loaded
             names = loaded.model.spec.action_names
             self._drives = names[0] in BASE_ACTIONS
-            self._axes = list(base_axes(names) if self._drives else action_axes(names))
+            of_arm, self._grips = split_gripper(names)
+            self._axes = list(base_axes(of_arm) if self._drives else action_axes(of_arm))
         except Exception as error:  # rclpy would swallow it without a word
             self._problem = " ".join(str(error).split()) or type(error).__name__
             self.get_logger().error(f"not configured: {self._problem}")
@@ -182,6 +189,12 @@ class AgentNode(LifecycleNode):
         self._applied.clear()
         return super().on_cleanup(state)
 
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """End planning, say stop and forget the model."""
+        self._end_planning()
+        self._close()
+        return super().on_shutdown(state)
+
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """End planning and say stop."""
         self._end_planning()
@@ -203,6 +216,7 @@ class AgentNode(LifecycleNode):
             self._listen(Odometry, "odom", self._on_odometry, qos.SENSOR),
             self._listen(TwistStamped, TWIST_TOPIC, self._on_command, qos.COMMAND_LOG),
             self._listen(TwistStamped, APPLIED_TOPIC, self._on_command, qos.COMMAND_LOG),
+            self._listen(JointState, APPLIED_GRIPPER_TOPIC, self._on_gripper, qos.COMMAND_LOG),
         ]
         for camera in self._loaded.model.spec.cameras:
             goal = partial(self._latest.put_goal, camera)
@@ -274,11 +288,18 @@ class AgentNode(LifecycleNode):
 
     def _on_command(self, message: TwistStamped) -> None:
         applied = twist_to_base(message.twist) if self._drives else twist_to_velocity(message)
-        velocity = applied[self._axes]
+        velocity, stamp_ns = applied[self._axes], stamp_to_ns(message.header.stamp)
+        if self._grips:
+            told_ns, speed_m_s = self._gripper
+            fresh = abs(stamp_ns - told_ns) <= _GRIPPER_SKEW_NS
+            velocity = np.append(velocity, speed_m_s if fresh else 0.0)
         with np.errstate(over="ignore"):  # too large for the model's numbers is not finite either
             action = velocity.astype(np.float32)
         if np.isfinite(action).all():
-            self._applied.append(AppliedCommand(stamp_to_ns(message.header.stamp), action))
+            self._applied.append(AppliedCommand(stamp_ns, action))
+
+    def _on_gripper(self, message: JointState) -> None:
+        self._gripper = stamp_to_ns(message.header.stamp), float(message.velocity[0])
 
     def _publish_diagnostics(self) -> None:
         step_ms = 1e3 * np.array(self._step_s or [0.0])

@@ -107,6 +107,7 @@ def start_child(
         environment: of the process, without the variables of this module.
         log: gets its output, after what is there already; None for the starter's own.
     """
+    output = None if log is None else log.open("ab")
     read_end, write_end = os.pipe()
     variables = {
         **environment,
@@ -115,7 +116,6 @@ def start_child(
         READY_FD: str(write_end),
         STDIN_IS_PARENT: "1",
     }
-    output = None if log is None else log.open("ab")
     try:
         process = subprocess.Popen(
             [
@@ -130,6 +130,9 @@ def start_child(
             pass_fds=(write_end,),
             start_new_session=True,
         )
+    except BaseException:
+        os.close(read_end)
+        raise
     finally:
         os.close(write_end)
         if output is not None:

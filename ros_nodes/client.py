@@ -306,15 +306,18 @@ class GraphClient:
     def _on_plan(self, message: DiagnosticArray) -> None:
         texts = diagnostic_values(message)
         numbers = {key: _number(text) for key, text in texts.items()}
-        report = PlanReport(
-            status=texts["status"],
-            received_s=time.monotonic(),
-            frame_stamp_ns=int(texts["frame_stamp_ns"]),
-            goal_stamp_ns=int(texts["goal_stamp_ns"]),
-            values={key: number for key, number in numbers.items() if number is not None},
-            task=texts.get("task", ""),
-            goal=texts.get("goal", ""),
-        )
+        try:
+            report = PlanReport(
+                status=texts["status"],
+                received_s=time.monotonic(),
+                frame_stamp_ns=int(texts["frame_stamp_ns"]),
+                goal_stamp_ns=int(texts["goal_stamp_ns"]),
+                values={key: number for key, number in numbers.items() if number is not None},
+                task=texts.get("task", ""),
+                goal=texts.get("goal", ""),
+            )
+        except (KeyError, ValueError):  # what is not from an agent must not end this thread
+            return
         with self._arrived:
             self._reports.append(report)
             self._arrived.notify_all()

@@ -20,8 +20,9 @@ from controller.command_filter import Situation
 from controller.plan_schedule import PlanSchedule
 from controller.surprise_hold import SurpriseHold
 from controller.types import NS_PER_S
-from ros_nodes.command_interfaces import GRIPPER, action_names
+from ros_nodes.command_interfaces import action_names
 from ros_nodes.convert import (
+    GRIPPER_ACTION,
     diagnostic_values,
     pose_to_position,
     stamp_to_ns,
@@ -48,6 +49,14 @@ class _Reading(NamedTuple):
     speed: float
 
 
+class _Gripper(NamedTuple):
+    """Where its fingers are, m, NaN included; stamp and monotonic arrival."""
+
+    place_m: float
+    stamp_ns: int
+    arrived_s: float
+
+
 class _Status(NamedTuple):
     """Of the newest plan: since when its image is news, surprise, monotonic arrival."""
 
@@ -69,7 +78,7 @@ class CommandInputs:
         self._moment_ago: _Reading | None = None
         self._status: _Status | None = None
         self._agent: ProcessWatch | None = None
-        self.gripper_m: float | None = None
+        self._gripper: _Gripper | None = None
         self._hold = SurpriseHold(given.slow_surprise, given.stop_surprise)
 
     # Executor thread; each raises ValueError for a message that is dropped, and says why
@@ -93,14 +102,18 @@ class CommandInputs:
         stamp_ns = stamp_to_ns(message.header.stamp)
         self._take_reading(pose_to_position(message), stamp_ns, now_s, float("nan"))
 
+    def take_gripper(self, message: JointState, now_s: float) -> None:
+        """Where the gripper is, if it is one of these joints."""
+        places = dict(zip(message.name, message.position, strict=False))
+        if self._given.gripper_joint in places:
+            place_m = float(places[self._given.gripper_joint])
+            self._gripper = _Gripper(place_m, stamp_to_ns(message.header.stamp), now_s)
+
     def take_joints(self, message: JointState, now_s: float) -> None:
         """Where the joints are; by name, in any order, others among them."""
         index = {name: i for i, name in enumerate(message.name)}
         positions, speed = np.array(message.position), float("nan")
-        joint = self._given.gripper_joint
-        if joint in index and index[joint] < len(positions):
-            gripper_m = float(positions[index[joint]])
-            self.gripper_m = gripper_m if np.isfinite(gripper_m) else None
+        self.take_gripper(message, now_s)
         missing = [name for name in self._given.joint_names if name not in index]
         if missing:
             raise ValueError(f"joint_states has no joint {missing[0]!r}")
@@ -159,7 +172,7 @@ class CommandInputs:
     def forget(self) -> None:
         """The clock is another one: no stamp that was heard means anything."""
         self.forget_plans()
-        self._reading = self._moment_ago = self._status = None
+        self._reading = self._moment_ago = self._status = self._gripper = None
 
     # Any thread
 
@@ -178,6 +191,14 @@ class CommandInputs:
     def speed(self) -> float:
         """The largest speed of an axis, per second, in the newest reading; NaN if not known."""
         return float("nan") if self._reading is None else self._reading.speed
+
+    def gripper_m(self, stamp_ns: int, now_s: float) -> float | None:
+        """Where the gripper is; None where that is not known, or no longer."""
+        gripper = self._gripper
+        if gripper is None or not np.isfinite(gripper.place_m):
+            return None
+        age_s = _age_s(gripper.stamp_ns, gripper.arrived_s, stamp_ns, now_s)
+        return gripper.place_m if abs(age_s) <= self._given.max_pose_age_s else None
 
     def situation(
         self, stamp_ns: int, now_s: float, armed: bool, estop: bool
@@ -198,7 +219,7 @@ class CommandInputs:
             plan_age_s = self._schedule.age_s(stamp_ns, now_s)
         action = None if plan is None else plan.action_at(stamp_ns).astype(np.float64)
         gripper = 0.0
-        if action is not None and self._names[-1] == GRIPPER:
+        if action is not None and self._names[-1] == GRIPPER_ACTION:
             action, gripper = action[:-1], float(action[-1])
         reading, status = self._reading, self._status
         situation = Situation(

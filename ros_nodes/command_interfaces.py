@@ -7,6 +7,7 @@ Every interface has the same quality of service and, in shadow mode, the same na
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from builtin_interfaces.msg import Duration
 from geometry_msgs.msg import Twist, TwistStamped
 from numpy.typing import NDArray
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -22,6 +24,7 @@ from controller.viability import Motion
 from ros_nodes import qos
 from ros_nodes.convert import (
     BASE_ACTIONS,
+    GRIPPER_ACTION,
     TOOL_ACTIONS,
     base_to_twist,
     ns_to_stamp,
@@ -34,14 +37,14 @@ from ros_nodes.params import CommandParameters, ParameterError
 TWIST_TOPIC = "servo_node/delta_twist_cmds"
 BASE_TOPIC = "cmd_vel"
 APPLIED_TOPIC = "command_node/applied"
+APPLIED_GRIPPER_TOPIC = "command_node/applied_gripper"
 _SHADOW = "command_node/shadow"
-GRIPPER = "gripper.v"
 
 
 def action_names(given: CommandParameters) -> tuple[str, ...]:
     """What a plan may hold for this robot, in the order of the filter's axes, the gripper last."""
     names = BASE_ACTIONS if given.interface == "twist" else TOOL_ACTIONS
-    return (*names, GRIPPER) if given.gripper else names
+    return (*names, GRIPPER_ACTION) if given.gripper else names
 
 
 def topic(given: CommandParameters) -> str:
@@ -61,11 +64,27 @@ def topic(given: CommandParameters) -> str:
     return f"{_SHADOW}/{name}" if given.shadow else name
 
 
+def gripper_topic(given: CommandParameters) -> str:
+    """Where the gripper takes its commands; empty where there is none."""
+    name = f"{given.gripper}/commands"
+    return (f"{_SHADOW}/{name}" if given.shadow else name) if given.gripper else ""
+
+
 def applied_topic(given: CommandParameters) -> str:
     """Where the agent hears what was applied; empty where it hears the commands themselves."""
     if given.interface == "twist_stamped":
         return ""
     return f"{_SHADOW}/applied" if given.shadow else APPLIED_TOPIC
+
+
+def command_topics(given: CommandParameters) -> set[str]:
+    """Where a robot takes commands, and where they would go in shadow mode.
+
+    Raises:
+        ParameterError: a joint interface without a controller.
+    """
+    both = [replace(given, shadow=shadow) for shadow in (False, True)]
+    return {name for one in both for name in (topic(one), gripper_topic(one)) if name}
 
 
 def message_class(given: CommandParameters) -> type:
@@ -95,11 +114,11 @@ class CommandOutput:
         self._given = given
         self.topic = topic(given)
         self._commands = node.create_publisher(message_class(given), self.topic, qos.COMMAND_LOG)
-        self._gripper = None
-        if given.gripper:
-            name = f"{given.gripper}/commands"
-            name = f"{_SHADOW}/{name}" if given.shadow else name
+        self._gripper = self._applied_gripper = None
+        if name := gripper_topic(given):
+            applied = f"{_SHADOW}/applied_gripper" if given.shadow else APPLIED_GRIPPER_TOPIC
             self._gripper = node.create_publisher(Float64MultiArray, name, qos.COMMAND_LOG)
+            self._applied_gripper = node.create_publisher(JointState, applied, qos.COMMAND_LOG)
         self._applied = None
         if name := applied_topic(given):
             self._applied = node.create_publisher(TwistStamped, name, qos.COMMAND_LOG)
@@ -117,16 +136,24 @@ class CommandOutput:
             frame = self._given.base_frame  # cmd_vel says neither this nor when
             self._applied.publish(base_to_twist(motion.velocity, stamp_ns, frame))
 
-    def send_gripper(self, position_m: float) -> None:
-        """Send the gripper's target position, m.
+    def send_gripper(self, position_m: float, speed_m_s: float, stamp_ns: int) -> None:
+        """Send the gripper's target position, m, and tell the agent how fast it is to open, m/s.
 
         Raises:
             ValueError: it is not finite; nothing was sent.
         """
-        if not np.isfinite(position_m):
+        if not np.isfinite([position_m, speed_m_s]).all():
             raise ValueError("a gripper command that is not finite was not sent")
-        if self._gripper is not None:
-            self._gripper.publish(Float64MultiArray(data=[float(position_m)]))
+        if self._gripper is None or self._applied_gripper is None:
+            return
+        self._gripper.publish(Float64MultiArray(data=[float(position_m)]))
+        applied = JointState(
+            name=[self._given.gripper_joint],
+            position=[float(position_m)],
+            velocity=[float(speed_m_s)],
+        )
+        applied.header.stamp = ns_to_stamp(stamp_ns)
+        self._applied_gripper.publish(applied)
 
     def report_applied(self, tool_m_s: NDArray[np.floating], stamp_ns: int) -> None:
         """Say what the tool ``(3,)`` m/s was commanded, for the agent of a joint-level robot."""
@@ -141,7 +168,8 @@ def command_message(given: CommandParameters, motion: Motion, stamp_ns: int) -> 
     ``twist_stamped``: tool velocity in the base frame, as MoveIt Servo takes it. ``twist``: a base,
     x and y m/s, rad/s about z. ``joint_velocity`` and ``joint_position``: one number a joint, in
     the order of ``joint_names``, which must be the controller's. ``joint_trajectory``: one point a
-    tick ahead; with stamp 0 a controller starts it on arrival.
+    tick ahead, without a velocity: joint_trajectory_controller refuses to end in motion. With stamp
+    0 it starts on arrival.
     """
     if given.interface == "twist_stamped":
         return velocity_to_twist(motion.velocity, stamp_ns, given.base_frame)
@@ -170,7 +198,6 @@ def _trajectory(names: Sequence[str], motion: Motion, ahead_ns: int) -> JointTra
     ahead = ns_to_stamp(ahead_ns)
     point = JointTrajectoryPoint(
         positions=motion.position.tolist(),
-        velocities=motion.velocity.tolist(),
         time_from_start=Duration(sec=ahead.sec, nanosec=ahead.nanosec),
     )
     return JointTrajectory(joint_names=list(names), points=[point])

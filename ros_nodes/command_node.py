@@ -5,11 +5,12 @@ Two threads here: the executor's, which only takes messages in, and the ticking 
 deadlines, which decides nothing itself either: `controller.command_filter` does.
 
 Subscribes: ``plan`` (JointTrajectory), ``plan_status`` (DiagnosticArray), ``agent_node/process``
-(String, latched), ``tool_pose`` (PoseStamped) or ``joint_states`` (JointState), ``estop`` (Bool),
-``robot_description`` (String, latched; for joint commands without a file).
+(String, latched), ``tool_pose`` (PoseStamped), ``joint_states`` (JointState; joints, gripper),
+``estop`` (Bool), ``robot_description`` (String, latched; for joint commands without a file).
 Publishes: the topic of the robot's interface (`ros_nodes.command_interfaces`), ``~/applied``
-(TwistStamped, of joints' tool or of a base), ``~/status`` (DiagnosticArray, on change and 2 Hz),
-``/diagnostics`` (1 Hz). Services: ``~/arm`` (SetBool), ``~/estop``, ``~/clear_estop`` (Trigger).
+(TwistStamped, of joints' tool or of a base), ``~/applied_gripper`` (JointState), ``~/status``
+(DiagnosticArray, on change and 2 Hz), ``/diagnostics`` (1 Hz).
+Services: ``~/arm`` (SetBool), ``~/estop``, ``~/clear_estop`` (Trigger).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from controller.command_filter import CommandFilter, CommandState, pace, why_not_armed
+from controller.gripper import allowed_speed, next_target
 from controller.types import NS_PER_S
 from controller.viability import Motion
 from ros_nodes import qos
@@ -41,7 +43,7 @@ from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.params import CommandParameters, declare_parameters
 from ros_nodes.process import run_node, steady_timer, use_realtime_priority
 from ros_nodes.process_watch import ProcessWatch
-from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf
+from ros_nodes.robot_model import build_filter, gripper_limits, is_joint_interface, read_urdf
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR
 
 _LATENESS_WINDOW = 1000  # ticks the percentiles are taken over
@@ -89,7 +91,8 @@ class CommandNode(Node):
         self._last_stamp_ns = 0
         self._last_motion: Motion | None = None  # as it was sent
         self._owed = 0  # commands of rest still to be sent
-        self._gripper_m: float | None = None
+        self._gripper_m = np.nan  # what it was told last
+        self._gripping = False  # it was told something since the last arming
         self._realtime = False
         self._sent = 0
         self._missed = 0
@@ -106,6 +109,8 @@ class CommandNode(Node):
         self.create_subscription(String, "agent_node/process", self._on_agent, qos.LATCHED)
         if given.interface == "twist_stamped":
             self.create_subscription(PoseStamped, "tool_pose", self._on_pose, qos.SENSOR)
+            if given.gripper:
+                self.create_subscription(JointState, "joint_states", self._on_gripper, qos.SENSOR)
         else:
             self.create_subscription(JointState, "joint_states", self._on_joints, qos.SENSOR)
         self.create_service(SetBool, "~/arm", self._on_arm)
@@ -154,6 +159,9 @@ class CommandNode(Node):
     def _on_joints(self, message: JointState) -> None:
         self._take(lambda: self._inputs.take_joints(message, time.monotonic()))
 
+    def _on_gripper(self, message: JointState) -> None:
+        self._inputs.take_gripper(message, time.monotonic())
+
     def _take(self, take: Callable[[], None]) -> None:
         try:
             take()
@@ -190,6 +198,7 @@ class CommandNode(Node):
             return response
         if request.data and not self._armed:
             self._inputs.forget_plans()  # motion starts with a plan made after arming
+            self._gripping = False
             self._armed, self._disarmed_by = True, ""
         elif not request.data:
             self._disarm("a call")
@@ -213,8 +222,8 @@ class CommandNode(Node):
         if not reason and speed > _STANDS:
             unit = "m/s" if self._given.interface == "twist_stamped" else "rad/s"
             reason = f"the robot moves already ({speed:.2f} {unit})"
-        if not reason and self._given.gripper and self._inputs.gripper_m is None:
-            reason = f"joint_states has no position of gripper_joint {self._given.gripper_joint!r}"
+        if not reason and self._given.gripper and self._inputs.gripper_m(now_ns, now_s) is None:
+            reason = f"joint_states says nothing new of gripper_joint {self._given.gripper_joint!r}"
         return reason
 
     def _supervisor_does(self) -> str:
@@ -340,7 +349,6 @@ class CommandNode(Node):
         if not self._owed:
             self._filter.release()
             self._last_stamp_ns = 0  # the next motion has a stream of its own
-            self._gripper_m = None
             return False
         self._owed -= 1
         # Within one motion stamps ascend, whatever the clock does.
@@ -348,27 +356,32 @@ class CommandNode(Node):
         self._output.send(command.motion, stamp_ns)
         self._last_motion = command.motion
         share = pace(self._filter.times, situation.surprise)
-        self._send_gripper(gripper * share if command.state is CommandState.FOLLOWING else 0.0)
+        follows = command.state is CommandState.FOLLOWING
+        self._send_gripper(gripper * share if follows else 0.0, stamp_ns, now_s)
         tool_m_s = self._filter.tool_velocity()
         if tool_m_s is not None:
             self._output.report_applied(tool_m_s, stamp_ns)
         self._sent += 1
         return not command.motion.rests or bool(self._owed)
 
-    def _send_gripper(self, wanted_m_s: float) -> None:
-        given = self._given
-        if not given.gripper or self._inputs.gripper_m is None:
+    def _send_gripper(self, wanted_m_s: float, stamp_ns: int, now_s: float) -> None:
+        """Nothing is sent before the first wish to move it: it holds what it holds."""
+        if not self._given.gripper:
             return
-        if self._gripper_m is None:
-            self._gripper_m = self._inputs.gripper_m
-        if np.isfinite(wanted_m_s):
-            most_m_s = given.gripper_speed_m_s * given.speed_scale
-            there_m = self._gripper_m + np.clip(wanted_m_s, -most_m_s, most_m_s) / given.rate_hz
-            # One that begins outside its limits is not made to jump back.
-            low_m = min(given.gripper_low_m, self._gripper_m)
-            high_m = max(given.gripper_high_m, self._gripper_m)
-            self._gripper_m = float(np.clip(there_m, low_m, high_m))
-        self._output.send_gripper(self._gripper_m)
+        measured_m = self._inputs.gripper_m(stamp_ns, now_s)
+        limits, dt_s = gripper_limits(self._given), 1.0 / self._given.rate_hz
+        speed_m_s = allowed_speed(wanted_m_s, limits)
+        if measured_m is None or not (self._gripping or speed_m_s):
+            return
+        before_m = self._gripper_m
+        moved_m = abs(before_m - measured_m)  # by hand, while nothing was sent
+        if np.isnan(before_m) or (not self._gripping and moved_m > 2.0 * limits.ahead_m):
+            before_m = measured_m
+        self._gripping = True
+        if speed_m_s != wanted_m_s:
+            self._clamps["gripper.speed"] += 1
+        self._gripper_m = next_target(before_m, measured_m, speed_m_s, dt_s, limits)
+        self._output.send_gripper(self._gripper_m, speed_m_s, stamp_ns)
 
     def _tell_changes(self) -> None:
         now = (self._state, self._armed, self._estop)

@@ -80,8 +80,10 @@ class CommandWatch:
         self._missed = False  # an e-stop came before the process that is watched could hear it
         self._spoken = False  # that process has said something
         self._pid = ""  # of that process; what a dead one said last may still arrive
+        self._lost = False  # that process; both the kernel and its silence may tell
         self._cleared = "0"  # how often that process was told to clear the e-stop
         self._braking = threading.Lock()
+        self._at_once = threading.Event()  # an e-stop came, and a ramp is no answer to it
         self._ending = threading.Event()
         self.stops = 0
         kind, name = message_class(command), topic(command)
@@ -100,7 +102,7 @@ class CommandWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """End it; call before the nodes are ended on purpose."""
+        """End it; call before the nodes are ended on purpose, and `command_ended` after that."""
         self._ending.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -118,6 +120,7 @@ class CommandWatch:
     def started(self, pid: int) -> None:
         """From now on `command_node` is this process."""
         self._pid = str(pid)
+        self._lost = False
 
     def command_lost(self) -> None:
         """Brake in the place of a `command_node` that is dead, then latch the e-stop.
@@ -126,30 +129,45 @@ class CommandWatch:
         """
         noticed_s = time.monotonic()
         self._pid = ""
-        heard = self._heard
-        # What was last told to move does so still, however long ago that was.
-        told = heard is not None and (
-            not heard.motion.rests or noticed_s - heard.arrived_s < _RECENT_S
-        )
-        if self._ending.is_set() or not (told or self._armed):
+        if self._ending.is_set():
             return
+        time.sleep(_IN_FLIGHT_S)
+        with self._braking:
+            if self._lost:
+                return
+            self._lost = True
+            heard = self._heard
+            # What was last told to move does so still, however long ago that was.
+            told = heard is not None and (
+                not heard.motion.rests or noticed_s - heard.arrived_s < _RECENT_S
+            )
+            if told or self._armed:
+                self._stop_robot(heard if told else None, noticed_s)
+
+    def command_ended(self) -> None:
+        """Brake where a `command_node` that was to end on its own was killed in motion."""
+        ended_s = time.monotonic()
+        time.sleep(_IN_FLIGHT_S)
+        with self._braking:
+            heard = self._heard
+            if heard is not None and not heard.motion.rests:
+                self._stop_robot(heard, ended_s)
+
+    def _stop_robot(self, heard: _Heard | None, noticed_s: float) -> None:
         self.stops += 1
         self._armed = False
         self._latched = True
-        with self._braking:
-            if told:
-                self._brake(noticed_s)
-                self._report_rest()
-            self._heard = None
-            self._estops.publish(Bool(data=True))
+        self._at_once.clear()
+        if heard is not None:
+            self._brake(heard, noticed_s)
+            self._report_rest()
+        self._heard = None
+        self._estops.publish(Bool(data=True))
         self._node.get_logger().error(
             "command_node was lost while it commanded: the robot was stopped, the e-stop is latched"
         )
 
-    def _brake(self, noticed_s: float) -> None:
-        time.sleep(_IN_FLIGHT_S)
-        heard = self._heard
-        assert heard is not None
+    def _brake(self, heard: _Heard, noticed_s: float) -> None:
         motion = heard.motion
         if noticed_s - heard.arrived_s > _RECENT_S and self._given.interface != "joint_velocity":
             # Such a robot has come to its place, or has stopped by its own time-out.
@@ -162,6 +180,8 @@ class CommandWatch:
             )
             position = motion.position + velocity * self._dt_s
             motion = Motion(position, velocity, acceleration)
+            if self._at_once.is_set():
+                motion = Motion.at_rest(motion.position)
             stamp_ns = self._node.get_clock().now().nanoseconds
             self._commands.publish(command_message(self._given, motion, stamp_ns))
             if motion.rests:
@@ -179,6 +199,7 @@ class CommandWatch:
 
     def _on_estop(self, message: Bool) -> None:
         if message.data:
+            self._at_once.set()
             self._latched = True
             self._missed = self._missed or not self._spoken
 

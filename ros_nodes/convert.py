@@ -24,6 +24,7 @@ from world_model.image_message import image_to_array as image_to_array
 
 TOOL_ACTIONS = ("tool.vx", "tool.vy", "tool.vz")
 BASE_ACTIONS = ("base.vx", "base.vy", "base.wz")
+GRIPPER_ACTION = "gripper.v"
 # A plan whose knots are joined by straight lines is sent as steps of this length.
 _LINEAR_STEP_S = 0.02
 
@@ -95,6 +96,12 @@ def action_axes(action_names: Sequence[str]) -> tuple[int, ...]:
         ValueError: a name that is no tool velocity, or one twice.
     """
     return _places(action_names, TOOL_ACTIONS, "a tool velocity")
+
+
+def split_gripper(action_names: Sequence[str]) -> tuple[tuple[str, ...], bool]:
+    """The actions of the arm, and whether a last one is the speed at which a gripper opens."""
+    has_gripper = len(action_names) > 1 and action_names[-1] == GRIPPER_ACTION
+    return tuple(action_names[:-1] if has_gripper else action_names), has_gripper
 
 
 def base_axes(action_names: Sequence[str]) -> tuple[int, ...]:

@@ -151,6 +151,8 @@ class FakeRobotNode(Node):
             times_s = np.array([stamp_to_ns(p.time_from_start) for p in message.points]) / NS_PER_S
             if not (np.isfinite(rows).all() and (np.diff(times_s) > 0).all() and times_s[0] >= 0):
                 raise ValueError("not finite, or times that do not ascend")
+            if np.any(message.points[-1].velocities):  # as joint_trajectory_controller has it
+                raise ValueError("it ends in motion")
         except (ValueError, IndexError) as error:
             self._warn(f"trajectory dropped: {error}")
             return

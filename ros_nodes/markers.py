@@ -22,12 +22,13 @@ def tool_path(plan: Plan, axes: Sequence[int], start_m: NDArray[np.float64]) -> 
 
     Args:
         plan: of tool velocities.
-        axes: which of x, y, z each action is along.
+        axes: which of x, y, z each action is along; further actions do not move the tool.
         start_m: where the tool is when the plan begins.
     """
     times_ns = np.arange(0.0, plan.duration_s, _STEP_S) * NS_PER_S + plan.start_ns
     velocities = np.zeros((len(times_ns), 3))
-    velocities[:, list(axes)] = [plan.action_at(round(at_ns)) for at_ns in times_ns]
+    actions = [plan.action_at(round(at_ns))[: len(axes)] for at_ns in times_ns]
+    velocities[:, list(axes)] = actions
     return start_m + np.vstack([np.zeros(3), np.cumsum(_STEP_S * velocities, axis=0)])
 
 

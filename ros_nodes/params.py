@@ -76,6 +76,9 @@ class SimParameters:
     command_timeout_s: float = parameter(
         0.2, "the tool stops when no command came for this long, s", low=0.01, high=10.0
     )
+    gripper: str = parameter(
+        "gripper_controller", "name of the gripper's controller, in worlds whose robot has one"
+    )
     base_frame: str = parameter("panda_link0", "frame of commands and tool poses")
     publish_clock: bool = parameter(
         False,
@@ -230,6 +233,12 @@ class CommandParameters:
     )
     gripper_low_m: float = parameter(0.0, "position of the closed gripper, m")
     gripper_high_m: float = parameter(0.04, "position of the open gripper, m")
+    gripper_ahead_m: float = parameter(
+        0.008,
+        "how far the gripper is told to go beyond where it is, m: what squeezes a thing in it",
+        low=1e-4,
+        high=0.2,
+    )
     shadow: bool = parameter(
         False, "command nothing, publish what would be commanded under ~/shadow"
     )
@@ -348,8 +357,13 @@ class SupervisorParameters:
     nodes: tuple[str, ...] = parameter(
         ("agent_node", "command_node"), "nodes to start, in this order"
     )
+    remappings: tuple[str, ...] = parameter(
+        ("",), "topics of these nodes that the robot calls otherwise, each as ours:=theirs"
+    )
     settings: tuple[str, ...] = parameter(
-        ("",), "parameters of these nodes besides the files, each as node.parameter:=value"
+        ("",),
+        "parameters of these nodes, each as node.parameter:=value, before those of the files; "
+        "no value: what the files say",
     )
     run_dir: str = parameter("", "gets logs/<node>.log and pids/<node>; empty: output is passed on")
     realtime_priority: int = parameter(
@@ -388,7 +402,12 @@ class RecorderParameters:
             "tool_pose",
             "servo_node/delta_twist_cmds",
             "command_node/applied",
+            "command_node/applied_gripper",
             "cmd_vel",
+            "command_node/shadow/servo_node/delta_twist_cmds",
+            "command_node/shadow/applied",
+            "command_node/shadow/applied_gripper",
+            "command_node/shadow/cmd_vel",
             "odom",
             "plan",
             "plan_status",
@@ -397,7 +416,8 @@ class RecorderParameters:
             "episode",
             "/diagnostics",
         ),
-        "topics to record, each from when it first appears",
+        "topics to record, each from when it first appears; by default also what is remapped "
+        "and the commands that the parameters of command_node imply",
     )
     split_minutes: float = parameter(
         30.0,

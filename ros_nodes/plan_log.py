@@ -246,6 +246,7 @@ def _pack_plan(prefix: str, plan: Plan) -> Arrays:
         "sample_s": plan.sample_s,
         "quarantined": plan.quarantined,
         "begin": plan.begin.value,
+        "violations": dict(plan.violations),
         "intact": plan.intact,
     }
     arrays: Arrays = {
@@ -277,6 +278,7 @@ def _unpack_plan(prefix: str, arrays: Arrays) -> Plan | None:
         sample_s=details["sample_s"],
         quarantined=details["quarantined"],
         begin=Begin(details["begin"]),
+        violations=details.get("violations", {}),  # logs of before they were told
     )
     if not details["intact"]:  # the search found it changed after it was made, and must again
         object.__setattr__(plan, "checksum", plan.checksum ^ 1)

@@ -18,7 +18,7 @@ def goal_in_words(agent: Agent) -> str:
 
 
 def plan_values(plan: Plan) -> dict[str, object]:
-    """How a plan came about: effort, cost and the share of every term in it."""
+    """How a plan came about: effort, cost, the share of every term, what guardrails it breaks."""
     values: dict[str, object] = {
         "plan_ms": 1e3 * plan.plan_s,
         "iterations": plan.iterations,
@@ -27,7 +27,8 @@ def plan_values(plan: Plan) -> dict[str, object]:
         "begin": plan.begin.value,
         "cost": plan.cost,
     }
-    return values | {f"cost.{name}": share for name, share in plan.cost_terms.items()}
+    values |= {f"cost.{name}": share for name, share in plan.cost_terms.items()}
+    return values | {f"guardrail.{name}": by for name, by in plan.violations.items()}
 
 
 def level(status: str) -> bytes:

@@ -15,14 +15,15 @@ from sensor_msgs.msg import JointState
 from ros_nodes.convert import BASE_ACTIONS, twist_to_base
 
 Reading = TypeVar("Reading")
-_KEPT = 100  # one second at 100 Hz
+_KEPT_NS = 1_000_000_000
+_KEPT = 2000  # where stamps do not go on
 _ANEW_NS = 100_000_000
 
 
 class ReadingBuffer(Generic[Reading]):
     """The last readings of one topic with their stamps.
 
-    One thread adds, another looks up: a deque's append and copy are each one step of the
+    One thread adds, another looks up: a deque's append, popleft and copy are each one step of the
     interpreter.
     """
 
@@ -34,6 +35,8 @@ class ReadingBuffer(Generic[Reading]):
         """Take in a reading; one from long before the last begins a new time (a reset clock)."""
         if self._readings and stamp_ns < self._readings[-1][0] - _ANEW_NS:
             self._readings.clear()
+        while self._readings and stamp_ns - self._readings[0][0] > _KEPT_NS:
+            self._readings.popleft()
         self._readings.append((stamp_ns, reading))
 
     def nearest(self, stamp_ns: int, max_skew_ns: int) -> Reading | None:

@@ -12,7 +12,11 @@ of the first, ``part-002`` and so on, with the latched messages once more: what 
 of them, and the index that is kept until the end of a bag, 2 MB an hour, does not grow for days. So
 it is, a second later, when the clock is set back: a bag holds one stretch of time.
 
-Subscribes: the topics of its parameter ``topics``. Publishes: ``/diagnostics`` (1 Hz).
+A topic that is remapped is recorded under its name in foresee, so that the import of the bag is the
+same for every robot.
+
+Subscribes: the topics of its parameter ``topics``, by default with those that a robot's parameter
+file implies. Publishes: ``/diagnostics`` (1 Hz).
 """
 
 from __future__ import annotations
@@ -36,10 +40,12 @@ from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from ros_nodes import qos
+from ros_nodes.command_interfaces import command_topics
 from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.free_path import free_path
-from ros_nodes.params import RecorderParameters, declare_parameters
+from ros_nodes.params import CommandParameters, RecorderParameters, declare_parameters
 from ros_nodes.process import run_node, steady_timer
+from ros_nodes.robot_file import parameters_of, remapped_names, ros_arguments
 
 _LOOK_EVERY_S = 0.2
 _DEPTH = 100
@@ -62,12 +68,14 @@ class RecorderNode(Node):
         parameters = declare_parameters(self, RecorderParameters)
         if not parameters.path:
             raise ValueError("parameter path: name the folder of the new bag")
-        self._waiting = {
-            expand_topic_name(topic, self.get_name(), self.get_namespace())
-            for topic in parameters.topics
-        }
         # Of the default, which is for robots of all kinds, none ever has everything.
         self._asked_for = parameters.topics != RecorderParameters.topics
+        topics = set(parameters.topics)
+        if not self._asked_for:
+            topics |= self._of_this_robot()
+        self._waiting = {
+            expand_topic_name(topic, self.get_name(), self.get_namespace()) for topic in topics
+        }
         self._folder = free_path(Path(parameters.path))
         self._parts = 0
         self._latched: dict[str, bytes] = {}  # topic to its last message
@@ -100,6 +108,12 @@ class RecorderNode(Node):
                 with self._disk():
                     self._close()
                 self._writer = None
+
+    def _of_this_robot(self) -> set[str]:
+        """Topics that only its parameter file can name: of its commands, and what it remaps."""
+        arguments = ros_arguments(sys.argv)
+        command = parameters_of("command_node", CommandParameters, self.get_namespace(), arguments)
+        return command_topics(command) | remapped_names(arguments)
 
     def _open(self) -> None:
         """Begin a bag."""

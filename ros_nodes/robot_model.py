@@ -10,6 +10,7 @@ import numpy as np
 
 from controller.braking import AxisLimits
 from controller.command_filter import CommandFilter, StopTimes
+from controller.gripper import GripperLimits
 from controller.limits import Box, Sphere
 from controller.motion_filter import MotionLimits
 from controller.surroundings import Body, Surroundings
@@ -38,6 +39,16 @@ def stop_times(given: CommandParameters) -> StopTimes:
         slow_surprise=given.slow_surprise,
         stop_surprise=given.stop_surprise,
         tracking=given.max_tracking_error,
+    )
+
+
+def gripper_limits(given: CommandParameters) -> GripperLimits:
+    """What its gripper may be told."""
+    return GripperLimits(
+        given.gripper_low_m,
+        given.gripper_high_m,
+        given.gripper_speed_m_s * given.speed_scale,
+        given.gripper_ahead_m,
     )
 
 

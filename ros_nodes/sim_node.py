@@ -3,7 +3,8 @@
 One thread owns the world and steps it with absolute deadlines; the executor's thread only stores
 the newest command. The robot stops by itself when commands stop coming, as MoveIt Servo does.
 
-Subscribes: ``servo_node/delta_twist_cmds`` (TwistStamped).
+Subscribes: ``servo_node/delta_twist_cmds`` (TwistStamped); with a gripper ``<gripper>/commands``
+(Float64MultiArray, one number: where its fingers are to be, m).
 Publishes: ``<camera>/image_raw``, ``<camera>/camera_info``, ``joint_states``, ``tool_pose``
 (PoseStamped), and ``evaluation/truth`` (Float64MultiArray with names; for evaluation alone, no
 agent may subscribe to it). Service: ``~/reset`` (Trigger): start over with the parameter ``seed``.
@@ -11,6 +12,7 @@ agent may subscribe to it). Service: ``~/reset`` (Trigger): start over with the 
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -35,6 +37,7 @@ from ros_nodes.convert import (
     camera_info,
     ns_to_stamp,
     position_to_pose,
+    split_gripper,
     twist_to_velocity,
     values_to_labelled_array,
 )
@@ -47,6 +50,8 @@ from sim.envs.base import WorldEnv
 _MAX_ADVANCE_S = 0.1
 _RESET_TIMEOUT_S = 5.0
 _FASTEST_M_S = 10.0
+# The fingers take this long to about where they are told to be, at most at their own speed.
+_FINGER_TIME_S = 0.05
 _BEGIN_NS = NS_PER_S  # a stamp of 0 means that there is none
 
 
@@ -68,7 +73,8 @@ class SimNode(Node):
         core = env.unwrapped
         assert isinstance(core, WorldEnv)
         try:
-            self._axes = list(action_axes(core.action_names))
+            of_arm, has_gripper = split_gripper(core.action_names)
+            self._axes = list(action_axes(of_arm))
         except ValueError as error:
             env.close()
             raise ValueError(
@@ -76,6 +82,7 @@ class SimNode(Node):
                 "it runs in one process: foresee run, foresee eval"
             ) from error
         self._env = core
+        self._finger: int | None = None  # which reading says where the fingers are
         names = [n for n in self._env.proprio_names if n.endswith(".position")]
         self._joint_names = [n.removesuffix(".position") for n in names]
         index = {name: i for i, name in enumerate(self._env.proprio_names)}
@@ -84,6 +91,7 @@ class SimNode(Node):
         self._tool = [index[f"tool.{axis}"] for axis in "xyz"]
         # (velocity (3,), monotonic arrival): replaced as a whole
         self._command: tuple[np.ndarray, float] = (np.zeros(3), float("-inf"))
+        self._finger_target_m: float | None = None
         self._stop = threading.Event()
         self._reset_wanted = threading.Event()
         self._reset_done = threading.Event()
@@ -112,6 +120,11 @@ class SimNode(Node):
         self.create_subscription(
             TwistStamped, "servo_node/delta_twist_cmds", self._on_command, qos.COMMAND
         )
+        if has_gripper:
+            finger = f"{self._joint_names[-1]}.position"
+            self._finger = index[finger]
+            topic = f"{given.gripper}/commands"
+            self.create_subscription(Float64MultiArray, topic, self._on_gripper, qos.COMMAND)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._env.reset(seed=given.seed)
 
@@ -140,6 +153,12 @@ class SimNode(Node):
         else:
             self._command = (velocity, time.monotonic())
 
+    def _on_gripper(self, message: Float64MultiArray) -> None:
+        if len(message.data) == 1 and math.isfinite(message.data[0]):
+            self._finger_target_m = float(message.data[0])
+        else:
+            self._warn(f"gripper command {list(message.data)[:4]} is not one number: dropped")
+
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._reset_done.clear()
         self._reset_wanted.set()
@@ -163,6 +182,7 @@ class SimNode(Node):
             if self._reset_wanted.is_set():
                 self._reset_wanted.clear()
                 self._env.reset(seed=int(self.get_parameter("seed").value))
+                self._finger_target_m = None
                 self._time_ns = _BEGIN_NS
                 deadline_s = time.monotonic()
                 self._reset_done.set()
@@ -179,11 +199,20 @@ class SimNode(Node):
         velocity, arrival_s = self._command
         if time.monotonic() - arrival_s > self._given.command_timeout_s:
             velocity = np.zeros(3)
-        self._env.command(velocity[self._axes].astype(np.float32))
+        action = velocity[self._axes]
+        if self._finger is not None:
+            action = np.append(action, self._finger_speed())
+        self._env.command(action.astype(np.float32))
         self._env.advance(duration_s)
         self._time_ns += round(duration_s * NS_PER_S)
         if self._clock_publisher is not None:
             self._clock_publisher.publish(Clock(clock=ns_to_stamp(self._time_ns)))
+
+    def _finger_speed(self) -> float:
+        """How fast the fingers open on their way to where they were told to be, m/s."""
+        if self._finger_target_m is None:
+            return 0.0
+        return (self._finger_target_m - float(self._env.proprio()[self._finger])) / _FINGER_TIME_S
 
     def _now_ns(self) -> int:
         if self._clock_publisher is not None:

@@ -1,7 +1,8 @@
 """Brings the nodes of one robot up, keeps them up, and stops the robot when one is lost.
 
 Start it with one parameter file for all: its own ROS arguments (parameter files, remappings,
-namespace) are also those of the nodes it starts. A node that dies is started again, at once if it
+namespace) are also those of the nodes it starts, and so are the ``remappings`` in its section of
+the file. A node that dies is started again, at once if it
 had worked and ever more slowly if it keeps failing; a `command_node` that was started again is not
 armed. What is done when the command node is lost is in `ros_nodes.command_watch`.
 
@@ -12,12 +13,12 @@ Publishes: ``diagnostics_agg`` (DiagnosticArray, 1 Hz, as ROS's diagnostic_aggre
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -39,6 +40,7 @@ from ros_nodes.params import (
 )
 from ros_nodes.process import Spinner, run_node, steady_timer, use_realtime_priority
 from ros_nodes.process_watch import identity
+from ros_nodes.robot_file import node_like, parameters_of, remapping_arguments, ros_arguments
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR, remove_orphaned_shared_memory
 
 _LEVELS = {
@@ -76,8 +78,13 @@ class SupervisorNode(Node):
         self._lost_s = 0.0  # monotonic, when a node was lost the last time
         self._run_dir = Path(given.run_dir) if given.run_dir else None
         sim_time = str(self.get_parameter("use_sim_time").value).lower()
+        namespace, arguments = self.get_namespace(), ros_arguments(sys.argv)
+        # What the file says of the robot's topics counts for a supervisor of another name too. Of
+        # rules for the same topic ROS follows the first.
+        robot = parameters_of("supervisor_node", SupervisorParameters, namespace, arguments)
         self._arguments = [
-            *_ros_arguments(sys.argv),
+            *arguments,
+            *remapping_arguments(dict.fromkeys((*given.remappings, *robot.remappings))),
             *("-p", f"use_sim_time:={sim_time}"),
             *self._write_settings(),
         ]
@@ -88,7 +95,8 @@ class SupervisorNode(Node):
         self._watch_spinner: Spinner | None = None
         if "command_node" in self._keepers:
             kill = self._keepers["command_node"].kill
-            command, node = self._command_parameters(), self._node_like("command_watch")
+            command = parameters_of("command_node", CommandParameters, namespace, self._arguments)
+            node = node_like("command_watch", namespace, self._arguments)
             if given.silence_s < _SILENT_TICKS / command.rate_hz:
                 raise ParameterError(
                     f"parameter silence_s: {given.silence_s} s is less than {_SILENT_TICKS} ticks "
@@ -140,6 +148,8 @@ class SupervisorNode(Node):
             code = keeper.end()
             if code:
                 self.get_logger().error(f"{keeper.name} did not end cleanly ({code})")
+            if keeper.name == "command_node" and self._watch is not None:
+                self._watch.command_ended()
         if self._watch_spinner is not None and self._watch_node is not None:
             self._watch_spinner.stop()
             self._watch_node.destroy_node()
@@ -181,35 +191,15 @@ class SupervisorNode(Node):
             node, dot, parameter = name.partition(".")
             if not (node and assigned and dot and parameter):
                 raise ValueError(f"parameter settings: {setting!r} is not node.parameter:=value")
-            section = content.setdefault(f"/**/{node}", {"ros__parameters": {}})
-            section["ros__parameters"][parameter] = "" if value == "" else yaml.safe_load(value)
+            if value:
+                section = content.setdefault(f"/**/{node}", {"ros__parameters": {}})
+                section["ros__parameters"][parameter] = yaml.safe_load(value)
         if not content:
             return []
         with tempfile.NamedTemporaryFile("w", suffix=".yaml", delete=False) as file:
             yaml.safe_dump(content, file)
+        atexit.register(Path(file.name).unlink, missing_ok=True)
         return ["--params-file", file.name]
-
-    def _command_parameters(self) -> CommandParameters:
-        """The parameters that `command_node` will find, read the way it will read them."""
-        reader = self._node_like("command_node")
-        try:
-            return declare_parameters(reader, CommandParameters)
-        except ValueError as error:
-            raise ValueError(f"command_node: {error}") from error
-        finally:
-            reader.destroy_node()
-
-    def _node_like(self, name: str) -> Node:
-        """A node in this process with the parameters and remappings of one that is started."""
-        return Node(
-            name,
-            namespace=self.get_namespace(),
-            cli_args=["--ros-args", *self._arguments],
-            use_global_arguments=False,
-            enable_rosout=False,
-            start_parameter_services=False,
-            automatically_declare_parameters_from_overrides=True,
-        )
 
     # Threads of the keepers
 
@@ -241,22 +231,6 @@ class SupervisorNode(Node):
         if self._sweeps and all_run and now_s - self._lost_s > _SWEEP_AFTER_S:
             self._sweeps -= 1
             remove_orphaned_shared_memory(self._started_at)
-
-
-def _ros_arguments(argv: Sequence[str]) -> list[str]:
-    """What of the ROS arguments of this process is for others too: not its name and parameters."""
-    kept: list[str] = []
-    inside = False
-    for word in argv:
-        if word in ("--ros-args", "--"):
-            inside = word == "--ros-args"
-        elif inside and kept and kept[-1] in ("-p", "--param"):
-            kept.pop()
-        elif inside and word.startswith(("__node:=", "__name:=")):
-            kept.pop()  # the -r before it
-        elif inside:
-            kept.append(word)
-    return kept
 
 
 def main() -> None:

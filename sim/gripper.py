@@ -53,10 +53,14 @@ class Gripper:
 
     def reset(self) -> None:
         """Open, at rest."""
+        self.place(OPEN_M)
+
+    def place(self, position_m: float) -> None:
+        """Put each finger so far from the middle, m, at rest, without waiting."""
         self._speed_m_s = 0.0
-        self._wanted_m = OPEN_M
+        self._wanted_m = position_m
         for link in self.links:
-            self._bullet.resetJointState(self._body, link, OPEN_M, 0.0)
+            self._bullet.resetJointState(self._body, link, position_m, 0.0)
 
     def set_speed(self, speed_m_s: float) -> None:
         """How fast each finger opens from now on, m/s; below zero it closes."""

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.faults.judge import Heard, Rules, braking_delay_s, judge
+from benchmarks.faults.judge import Heard, Rules, braking_delay_s, held_up_s, judge
 from controller.braking import AxisLimits, brake
 
 PERIOD_S = 0.01
@@ -233,3 +233,53 @@ def test_put_beyond_the_limits_in_motion_it_has_the_way_to_rest_and_no_more() ->
     assert judge(goes_on(0.015), RULES) == []
     assert rules_broken(goes_on(0.03)) == {"position"}
     assert rules_broken(goes_on(0.015, back_m=0.03)) == {"position"}  # in, and then out again
+
+
+def test_put_a_little_further_out_it_was_put_there_where_that_is_known() -> None:
+    heard = drive()
+    place = heard.position.copy()
+    place[:60, 0] = 0.54
+    place[60:, 0] = 0.56
+    outside = dataclasses.replace(heard, position=place)
+    assert rules_broken(outside) == {"position"}
+    put_s = heard.position_s[60]
+    assert judge(dataclasses.replace(outside, put=((put_s - 0.05, put_s + 0.05),)), RULES) == []
+    early = dataclasses.replace(outside, put=((put_s - 0.3, put_s - 0.1),))
+    assert rules_broken(early) == {"position"}
+
+
+def without(heard: Heard, row: int) -> Heard:
+    """One command was not heard."""
+    keep = np.arange(len(heard.command_s)) != row
+    return dataclasses.replace(
+        heard,
+        command_s=heard.command_s[keep],
+        stamp_s=heard.stamp_s[keep],
+        velocity=heard.velocity[keep],
+    )
+
+
+def test_a_killed_sender_may_have_sent_one_command_more_than_was_heard():
+    heard = drive()
+    slowing = np.flatnonzero(np.diff(np.abs(heard.velocity[:, 0])) < 0)
+    row = int(slowing[len(slowing) // 2])
+    missed = without(heard, row)
+    assert rules_broken(missed) & {"acceleration", "jerk"}
+    killed = dataclasses.replace(missed, killed_s=np.array([heard.command_s[row]]))
+    assert rules_broken(killed) == set()
+    later = dataclasses.replace(missed, killed_s=np.array([heard.command_s[row] + 3 * PERIOD_S]))
+    assert rules_broken(later) & {"acceleration", "jerk"}
+    two = without(killed, row)
+    assert rules_broken(two) & {"acceleration", "jerk"}
+
+
+def test_messages_that_were_held_up_on_their_way_are_known():
+    heard = drive()
+    assert held_up_s(heard) == 0.0
+    gap = (heard.position_s > 100.5) & (heard.position_s < 100.8)
+    lost = dataclasses.replace(
+        heard, position_s=heard.position_s[~gap], position=heard.position[~gap]
+    )
+    assert held_up_s(lost) == 0.0  # nothing came later: the robot did not say it
+    at_once = np.where(gap, 100.8, heard.position_s)
+    assert held_up_s(dataclasses.replace(heard, position_s=at_once)) > 0.25

@@ -19,6 +19,7 @@ _SILENCE_S = 0.2  # between commands: one in motion may not be followed by so mu
 _PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
 _LATER_S = 0.05  # a plan may be heard here so much later than by the one it is for
+_HELD_UP_S = 0.05
 _STOP_S = 0.1  # after an e-stop was heard here it is in force there
 
 
@@ -69,6 +70,9 @@ class Heard:
             it moves by had failed.
         paused_s: ``(U,)`` how long that process itself did not run, each time it did not: what
             arrived meanwhile has the time of the end.
+        killed_s: ``(K,)`` when the sender of commands was killed. A message is handed to its
+            readers one after the other: what was being sent may have reached others and not us.
+        put: from when until when the robot was put elsewhere, which may be near.
     """
 
     command_s: Array
@@ -83,6 +87,8 @@ class Heard:
     stop_asked_s: Array
     rest: tuple[tuple[float, float], ...] = ()
     paused_s: Array = field(default_factory=lambda: np.zeros(0))
+    killed_s: Array = field(default_factory=lambda: np.zeros(0))
+    put: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,7 +125,8 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
     """Speed, and its first two differences from tick to tick.
 
     An e-stop is zero within one tick. A stream that was silent goes on from rest or, where it was
-    cut off in motion and the robot may have held its last command, from there.
+    cut off in motion and the robot may have held its last command, from there. Where a sender was
+    killed, one command more may have been sent than was heard here: it is put between.
     """
     found = []
     period_s, velocity = rules.period_s, heard.velocity
@@ -136,6 +143,12 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
             before = np.zeros_like(now)
             if _broken_rate(now, np.zeros_like(now), before, rules) is None:
                 previous = np.zeros_like(now)
+        elif gap_s > 1.5 * period_s and _within(
+            heard.killed_s, heard.command_s[i], gap_s + period_s
+        ):
+            mean, most = (now - previous) / (2 * period_s), rules.jerk * period_s
+            before = np.clip(mean, before - most, before + most)
+            previous = previous + before * period_s
         stopped = not now.any() and _within(heard.stop_asked_s, heard.command_s[i], 0.5)
         broken = None if stopped else _broken_rate(now, previous, before, rules)
         if broken is not None:
@@ -171,7 +184,12 @@ def _positions(heard: Heard, rules: Rules) -> list[Violation]:
     if not heard.position.size:
         return []
     beyond = np.maximum(rules.low - heard.position, heard.position - rules.high).max(axis=1)
-    put = np.abs(np.diff(heard.position, axis=0)).max(axis=1, initial=0.0) > _PUT
+    jumps = np.abs(np.diff(heard.position, axis=0)).max(axis=1, initial=0.0)
+    put = jumps > _PUT
+    for from_s, until_s in heard.put:
+        at = np.flatnonzero((heard.position_s[1:] >= from_s) & (heard.position_s[1:] <= until_s))
+        if len(at):
+            put[at[np.argmax(jumps[at])]] = True
     found, margin = [], rules.position_margin
     allowed, rests_s = margin + max(0.0, float(beyond[0])), -np.inf
     for i, out in enumerate(beyond):
@@ -272,6 +290,25 @@ def _rest(heard: Heard, rules: Rules) -> list[Violation]:
 def _within(times_s: Array, time_s: float, seconds: float) -> bool:
     index = int(np.searchsorted(times_s, time_s, side="right")) - 1
     return index >= 0 and time_s - times_s[index] <= seconds
+
+
+def held_up_s(heard: Heard) -> float:
+    """For how long messages were held up on their way here, at most; 0 where none were.
+
+    The robot says where it is at a steady rate and by itself: where nothing of it comes and then
+    all of it at once, the others got it in time, and the commands too.
+    """
+    times_s = heard.position_s
+    if len(times_s) < 3:
+        return 0.0
+    gaps_s = np.diff(times_s)
+    period_s = float(np.median(gaps_s))
+    longest_s = 0.0
+    for i in np.flatnonzero(gaps_s > _HELD_UP_S):
+        at_once = np.searchsorted(times_s, times_s[i + 1] + period_s / 2) - (i + 1)
+        if at_once > 0.5 * gaps_s[i] / period_s:
+            longest_s = max(longest_s, float(gaps_s[i]))
+    return longest_s
 
 
 def rest_s(heard: Heard, rules: Rules) -> float:

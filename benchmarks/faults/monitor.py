@@ -121,6 +121,8 @@ class Monitor(Node):
 
     def _on_alive(self, name: str) -> Callable[[DiagnosticArray, Info], None]:
         def take(message: DiagnosticArray, info: Info) -> None:
+            if not message.status:
+                return
             values = {v.key: v.value for v in message.status[0].values}
             self._last[name] = {"at_s": _arrival_s(info), "armed": values.get("armed")}
 

@@ -30,6 +30,7 @@ PATIENCE_S = 60.0
 # By what each node is known to work.
 _ALIVE = {"agent_node": "plan_status", "command_node": "command_node/status"}
 _STABLE_S = RestartPolicy().stable_s + 0.5
+_PUT_HEARD_S = 0.1  # after the world was reset, where the robot is then is known here
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ class Rig:
         self._told = _Told()
         self._goal = 0
         self._camera_dead = False
+        self._put: list[tuple[float, float]] = []
         self._back_since: dict[str, float] = {}
         self._back_s = float("-inf")  # when the last node that was killed was back
 
@@ -289,7 +291,9 @@ class Rig:
         """
         if self.plant.outside_seed is None:
             raise GraphError(f"{self.plant.name} cannot be put anywhere")
+        began_s = time.monotonic()
         self.client.reset_world(self.plant.outside_seed)
+        self._put.append((began_s, time.monotonic() + _PUT_HEARD_S))
 
     def restart_camera(self) -> None:
         """What whoever started the camera's driver does when it has died."""
@@ -330,6 +334,7 @@ class Rig:
             stop_asked_s=values["estop_s"],
             rest=rest,
             paused_s=values["paused_s"],
+            put=tuple(self._put),
         )
 
     def speed(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
 import os
 import resource
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.catalog import PAIRS, FaultClass, Parameters, draw_pair
-from benchmarks.faults.judge import Violation, braking_delay_s, judge, rest_s
+from benchmarks.faults.judge import Violation, braking_delay_s, held_up_s, judge, rest_s
 from benchmarks.faults.rig import PATIENCE_S, Rig
 from ros_nodes.graph import GraphError
 
@@ -29,7 +30,7 @@ _BRAKING_S = 0.1
 
 
 class NotHeardError(Exception):
-    """The monitor itself did not run for a moment: what it heard is no evidence either way."""
+    """The monitor heard nothing for a moment: what it heard is no evidence either way."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,11 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
     if len(heard.paused_s):
         heard_file.unlink()
         raise NotHeardError(f"the monitor did not run for {heard.paused_s.max():.2f} s")
+    if late_s := held_up_s(heard):
+        heard_file.unlink()
+        raise NotHeardError(f"what was sent reached the monitor up to {late_s:.2f} s late")
+    if killed == ["command_node"]:
+        heard = dataclasses.replace(heard, killed_s=np.array([began_s]))
     violations = judge(heard, rig.plant.rules)
     braking_s = None
     if moving and killed_node:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -37,11 +39,13 @@ class Judgement(NamedTuple):
         violation: ``(B,)`` size of the worst violation of a guardrail, 0 where none is violated;
             ``None`` when there are no guardrails. Whatever the costs say, a future that violates
             none comes before one that does.
+        violations: of each guardrail by name, each ``(B,)``; below 0 where so much room is left.
     """
 
     costs: Array
     shares: dict[str, Array]
     violation: Array | None = None
+    violations: Mapping[str, Array] = MappingProxyType({})
 
 
 class Cost(Protocol):

@@ -16,7 +16,7 @@ Array = NDArray[np.float32]
 
 
 class Guardrails:
-    """The worst violation of any limit at any step, in the limit's own SI unit; 0 for none.
+    """The worst violation of each limit at any step, in the limit's own SI unit.
 
     The tool's way is judged at every step of the model and halfway between two.
     """
@@ -40,13 +40,20 @@ class Guardrails:
         self._position: list[int] = []
         if config.volumes:
             self._position = [_index(name, proprio_names) for name in config.position]
+        # As the settings have them, so that a limit can be found there; in the order of `_depths`.
+        self._reading_names = [f"readings.{name}" for name in config.readings]
+        self._volume_names = [
+            *(["workspace"] if config.workspace is not None else []),
+            *(f"keep_out_boxes[{i}]" for i in range(len(config.keep_out_boxes))),
+            *(f"keep_out_spheres[{i}]" for i in range(len(config.keep_out_spheres))),
+        ]
 
     @property
     def active(self) -> bool:
         """False when there is no limit at all."""
         return bool(self._readings or self._position)
 
-    def __call__(self, rollouts: Rollouts, context: CostContext) -> Array:
+    def __call__(self, rollouts: Rollouts, context: CostContext) -> dict[str, Array]:
         """Judge B futures.
 
         Args:
@@ -54,13 +61,15 @@ class Guardrails:
             context: where it starts from.
 
         Returns:
-            ``(B,)``, at least 0; NaN where the prediction is.
+            ``(B,)`` for each limit, by its name in the settings (``readings.tool.x``,
+            ``workspace``, ``keep_out_spheres[0]``): below 0 where so much room is
+            left; NaN where the prediction is.
         """
-        worst = np.zeros(len(rollouts.proprio), np.float32)
+        worst: dict[str, Array] = {}
         if self._readings:
             readings = rollouts.proprio[:, :, self._readings]
             over = np.maximum(self._low - readings, readings - self._high)
-            worst = np.maximum(worst, over.max(axis=(1, 2)))
+            worst |= zip(self._reading_names, over.max(axis=1).T, strict=True)
         if self._position:
             places = rollouts.proprio[:, :, self._position]
             start = context.state.proprio[-1, self._position]
@@ -68,8 +77,8 @@ class Guardrails:
                 [np.broadcast_to(start, (len(places), 1, len(start))), places[:, :-1]], axis=1
             )
             way = np.concatenate([places, (places + before) / 2], axis=1)
-            for depth in self._depths(way):
-                worst = np.maximum(worst, depth.max(axis=1))
+            for name, depth in zip(self._volume_names, self._depths(way), strict=True):
+                worst[name] = depth.max(axis=1)
         return worst
 
     def _depths(self, way: Array) -> list[Array]:

@@ -43,7 +43,8 @@ class TotalCost:
             context: goal, start and the action before.
 
         Returns:
-            The total, not finite wherever anything predicted is not, and the share of each term.
+            The total, not finite wherever anything predicted is not, and the share of each term;
+            of each guardrail how much it is violated.
         """
         # A model that predicts NaN readings is not believed about its latents either.
         # Zero times a finite number is zero, and NaN otherwise.
@@ -56,7 +57,11 @@ class TotalCost:
             total += share
         if self._guardrails is None:
             return Judgement(total, shares)
-        return Judgement(total, shares, self._guardrails(rollouts, context))
+        violations = self._guardrails(rollouts, context)
+        worst = np.zeros(len(actions), np.float32)
+        for violation in violations.values():
+            worst = np.maximum(worst, violation)
+        return Judgement(total, shares, worst, violations)
 
 
 def build_cost(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -88,6 +88,7 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         self._advanced_s = 0.0
         self._steps_done = 0
         self._goal_images: dict[str, Image] = {}
+        self._subgoal_images: list[dict[str, Image]] = []
         images = gymnasium.spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         suffixes = ("", *(f".{name}" for name in self.camera_names[1:]))
         self.observation_space = gymnasium.spaces.Dict(
@@ -121,6 +122,10 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
     def _place_start(self) -> None:
         """Arrange the world for the start that `_place_goal` chose."""
 
+    def _stages(self) -> Iterator[None]:
+        """Arrange the world as it is at each stage on the way from start to goal; none here."""
+        return iter(())
+
     def _lost(self) -> bool:
         """Whether the goal can no longer be reached."""
         return False
@@ -137,6 +142,7 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         self._world.reset(scene)
         self._place_goal(self.np_random)
         self._goal_images = self._images("goal_image")
+        self._subgoal_images = [self._images("goal_image") for _ in self._stages()]
         self._place_start()
         self._advanced_s = 0.0
         self._steps_done = 0
@@ -178,6 +184,16 @@ class WorldEnv(gymnasium.Env[Any, Any], abc.ABC):
         """What the robot's sensors say now."""
         goals = {name: image.copy() for name, image in self._goal_images.items()}
         return {**self._images("image"), **goals, "proprio": self.proprio()}
+
+    def subgoals(self) -> list[dict[str, Image]]:
+        """Goal images, named as in an observation, of the stages before the goal; often none.
+
+        A goal image shows an end and not a way. Where it can be come to by a wrong way, as a block
+        that is to be lifted can be pushed there, a person shows the way by several.
+        """
+        return [
+            {name: image.copy() for name, image in stage.items()} for stage in self._subgoal_images
+        ]
 
     def view(self, camera: str) -> Image:
         """What one of the world's `cameras` sees now: ``(S, S, 3)`` uint8, RGB.

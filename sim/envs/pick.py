@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from sim.envs.table import TableEnv, Truth
+from sim.gripper import OPEN_M
 from sim.robot import Box
 from sim.world import BlockShape
 
@@ -19,6 +22,8 @@ _TRAVEL_M = (0.08, 0.25)  # from start to goal of the block
 _YAW_RAD = np.radians(15.0)  # at most, at the start; the fingers straighten it
 _TOOL_START_LOW_M = 0.10
 _GOAL_TOOL_M = 0.12  # height of the empty hand above the goal
+_CARRIED_M = 0.10  # height of the block's middle on the way
+_HELD_M = BLOCK_SIZE_M / 2 - 0.0005  # of a finger from the middle
 _ON_TABLE_M = 0.012  # higher up it does not lie on the table
 _LOST_MARGIN_M = 0.03  # further out of the tool's box it cannot be grasped
 
@@ -36,6 +41,9 @@ class PickPlaceEnv(TableEnv):
     count. Stages are told apart, each True from when it was first reached: ``success_reach`` (tool
     within 3 cm of the block), ``success_grasp`` (held by both fingers), ``success_lift`` (held,
     4 cm above the table). The episode terminates, failed, when the block leaves the workspace.
+
+    The goal image alone can be come to by pushing. `subgoals` shows the way: the open hand above
+    the block, the block held, held in the air above its goal, and held on it.
 
     Args:
         image_size: height and width of the images, pixels.
@@ -109,7 +117,24 @@ class PickPlaceEnv(TableEnv):
         self._world.place_block(self._goal_m, 0.0)
         self._world.robot.place_tool([*self._goal_m[:2], _GOAL_TOOL_M])
 
+    def _stages(self) -> Iterator[None]:
+        above, held = (*self._start_m[:2], _GOAL_TOOL_M), self._start_m
+        over = np.array([*self._goal_m[:2], _CARRIED_M])
+        assert self._world.robot.gripper is not None
+        for block, yaw_rad, tool, finger_m in (
+            (self._start_m, self._start_yaw_rad, above, OPEN_M),
+            (held, 0.0, held, _HELD_M),
+            (over, 0.0, over, _HELD_M),
+            (self._goal_m, 0.0, self._goal_m, _HELD_M),
+        ):
+            self._world.place_block(block, yaw_rad)
+            self._world.robot.place_tool(tool)
+            self._world.robot.gripper.place(finger_m)
+            yield
+
     def _place_start(self) -> None:
+        assert self._world.robot.gripper is not None
+        self._world.robot.gripper.place(OPEN_M)
         self._world.place_block(self._start_m, self._start_yaw_rad)
         self._world.robot.place_tool(self._tool_start_m)
         self._reached = self._grasped = self._lifted = False

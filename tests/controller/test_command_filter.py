@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks import panda
 from controller.braking import AxisLimits
 from controller.command_filter import (
     CommandFilter,
@@ -77,6 +78,52 @@ def test_follows_a_plan_within_the_limits_exactly():
     np.testing.assert_allclose(commands[-1].motion.velocity, [0.1, 0.0, 0.0], atol=1e-9)
     assert commands[-1].state is CommandState.FOLLOWING
     assert commands[-1].clamps == ()
+
+
+def test_a_wish_about_an_arms_tool_is_followed_as_steadily_as_the_tools_limits_say():
+    limits = AxisLimits([0.25] * 3, [1.0] * 3, [20.0] * 3)
+    followed = CommandFilter(
+        panda.panda_limits(),
+        TIMES,
+        DT_S,
+        panda.panda_arm(),
+        "tool",
+        positions_are_sent=True,
+        tool_limits=limits,
+    )
+    followed.begin(panda.HOME)
+    np.testing.assert_array_equal(followed.tool_velocity(), 0.0)
+    sent = [np.zeros(3)]
+    for number in range(80):
+        # It asks for 1 m/s along y, which is more than the tool may do, and then to be disarmed.
+        asked = situation(
+            position=followed.motion.position,
+            wanted=np.array([0.1, 1.0, 0.0]),
+            armed=number < 60,
+        )
+        followed.tick(asked, 100.0 + number * DT_S, DT_S)
+        sent.append(followed.tool_velocity())
+    np.testing.assert_allclose(sent[60], [0.1, 0.25, 0.0], atol=5e-3)
+    # What the tool does is the joints' doing: as steady as it was wished but for some per cent.
+    accelerations = np.diff(sent[:61], axis=0) / DT_S
+    assert np.abs(accelerations).max() == pytest.approx(1.0, rel=0.1)
+    assert followed.motion.rests
+    np.testing.assert_array_equal(sent[-1], 0.0)
+
+
+def test_a_base_goes_on_from_wherever_it_is_and_has_no_tool():
+    base = CommandFilter(LIMITS, TIMES, DT_S, located=False)
+    assert base.begun
+    for number in range(30):
+        asked = situation(position=np.full(3, 100.0 * number))
+        assert base.tick(asked, 100.0 + number * DT_S, DT_S).state is CommandState.FOLLOWING
+    np.testing.assert_allclose(base.motion.velocity, [0.1, 0.0, 0.0], atol=1e-9)
+    assert base.tool_velocity() is None
+
+
+def test_motion_cannot_begin_nowhere():
+    with pytest.raises(ValueError, match="cannot begin at"):
+        CommandFilter(LIMITS, TIMES, DT_S).begin(np.array([0.5, math.nan, 0.4]))
 
 
 BRAKES = [

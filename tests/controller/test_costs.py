@@ -77,7 +77,7 @@ def test_smoothness_cost_leaves_the_actions_alone(rollouts, actions, context):
 
 def test_total_is_the_weighted_sum_and_reports_each_share(rollouts, actions, context):
     config = CostConfig(goal_weight=2.0, action_weight=0.1, smoothness_weight=0.2)
-    total, shares, _ = build_cost(config, 2, LOW, HIGH)(rollouts, actions, context)
+    total, shares, *_ = build_cost(config, 2, LOW, HIGH)(rollouts, actions, context)
     # sample 0: 2*0.25 + 0.1*0 + 0.2*0.25 = 0.55; sample 1: 2*2 + 0.1*0.75 + 0.2*0.5 = 4.175
     assert total.tolist() == pytest.approx([0.55, 4.175])
     assert {name: share.tolist() for name, share in shares.items()} == {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from controller.agent import Agent
-from controller.config import AgentConfig, PlannerConfig
+from controller.config import AgentConfig, CourseConfig, PlannerConfig
 from controller.goals import Course, GoalConfig, Waypoint
 from controller.settings import ConfigError, from_mapping
 from controller.types import Goal
@@ -101,6 +101,36 @@ def test_an_agent_visits_one_goal_after_the_other(model):
     assert agent.state.course.index == 1
     agent.set_goal(model.image([0.0, 0.0]))
     assert agent.state.course is None
+
+
+def test_a_goal_shown_by_several_images_is_come_to_by_their_way(model):
+    planner = PlannerConfig(horizon=6, knots=3, samples=64, elites=8, iterations=3)
+    course = CourseConfig(reached_distance=0.0005, timeout_s=None)
+    agent = Agent(model, AgentConfig(planner, course=course, deadline_s=None))
+    shown = ([0.3, 0.0], [0.3, 0.3])
+    agent.set_goals([model.image(place) for place in shown])
+    place, way = np.zeros(2, np.float32), []
+    for step in range(20):
+        plan = agent.step(model.observe(place, step * STEP_NS))
+        place = place + 0.1 * plan.action_at(step * STEP_NS)
+        way.append(place)
+    nearest = [min(np.linalg.norm(np.array(way) - goal, axis=1)) for goal in shown]
+    assert max(nearest) < 0.04
+    assert agent.state.course.index == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"reached_distance": 0}, "reached_distance must be above 0"),
+        ({"timeout_s": -1.0}, "timeout_s must be above 0"),
+        ({"dwell_s": -1.0}, "dwell_s must be at least 0"),
+        ({"reached_distance": None, "timeout_s": None}, "stays at its first goal"),
+    ],
+)
+def test_a_course_that_cannot_be_meant_is_refused(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        from_mapping(CourseConfig, settings)
 
 
 @pytest.mark.parametrize(

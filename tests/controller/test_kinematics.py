@@ -41,6 +41,7 @@ def test_room_is_what_geometry_says():
     empty = Surroundings(margin_m=0.0)
     tool = panda.panda_arm(empty).tool_position(panda.HOME)
     assert panda.panda_arm(empty).room(panda.HOME[None]) == (np.inf, "")
+    assert panda.panda_arm(empty).rooms(panda.HOME[None]).shape == (0,)
     ball = Surroundings(
         keep_out_spheres=(Sphere((tool[0] + 0.2, tool[1], tool[2]), 0.05),), margin_m=0.02
     )
@@ -118,10 +119,48 @@ def test_the_solution_moves_the_tool_as_wanted_and_keeps_its_orientation():
     assert np.arccos((np.trace(turn) - 1) / 2) < 0.02
 
 
+def test_a_step_that_no_velocity_allows_has_no_solution():
+    arm, wide = panda.panda_arm(), np.full(7, 2.0)
+    assert arm.solve_tool(panda.HOME, np.zeros(3), wide, -wide, panda.DT_S) is None
+
+
+def test_everything_is_in_the_base_frame_wherever_the_robot_is_mounted():
+    mount = """
+        <link name="hall"/>
+        <joint name="mount" type="fixed">
+            <parent link="hall"/><child link="panda_link0"/>
+            <origin xyz="1 2 3" rpy="0 0 1.5707963267948966"/>
+        </joint></robot>"""
+    urdf = panda.URDF.replace("</robot>", mount)
+    rest = (panda.JOINTS, panda.TOOL, panda.SURROUNDINGS, panda.HOME)
+    plain = panda.panda_arm()
+    x, y, z = plain.tool_position(panda.HOME)
+    in_hall = Kinematics(urdf, *rest).tool_position(panda.HOME)
+    np.testing.assert_allclose(in_hall, [1.0 - y, 2.0 + x, 3.0 + z], atol=1e-9)
+    mounted = Kinematics(urdf, *rest, base_frame="panda_link0")
+    mounted.hold_orientation(panda.HOME)
+    np.testing.assert_allclose(mounted.tool_position(panda.HOME), [x, y, z], atol=1e-9)
+    assert mounted.pairs == plain.pairs
+    path = np.array([panda.HOME, panda.HOME + 0.1])
+    np.testing.assert_allclose(mounted.rooms(path), plain.rooms(path), atol=1e-6)
+    wanted, wide = np.array([0.1, 0.05, -0.02]), np.full(7, 9.0)
+    np.testing.assert_allclose(
+        mounted.solve_tool(panda.HOME, wanted, -wide, wide, panda.DT_S).velocity,
+        plain.solve_tool(panda.HOME, wanted, -wide, wide, panda.DT_S).velocity,
+        atol=1e-6,
+    )
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
         ({"urdf": "<robot"}, "robot description"),
+        (
+            {"urdf": panda.URDF.replace('"revolute"', '"continuous"')},
+            "joint 'panda_joint1' turns without end",
+        ),
+        ({"base_frame": "nozzle"}, "base_frame 'nozzle' is not in the robot's URDF, whose root is"),
+        ({"base_frame": "panda_link2"}, "base_frame 'panda_link2' moves with joint 'panda_joint2'"),
         ({"joints": ("panda_joint1", "elbow")}, "joint 'elbow' is not in the robot's URDF"),
         ({"tool_frame": "nozzle"}, "tool_frame 'nozzle'"),
         (
@@ -140,3 +179,10 @@ def test_what_does_not_fit_the_urdf_is_refused_by_name(changes, line):
     }
     with pytest.raises(ValueError, match=line):
         Kinematics(**(good | changes))
+
+
+def test_surroundings_that_cannot_be_meant_are_refused():
+    with pytest.raises(ValueError, match="body at panda_hand: radius must be above 0, got 0"):
+        Body("panda_hand", (0.0, 0.0, 0.0), 0.0)
+    with pytest.raises(ValueError, match="margin_m must be from 0 to 1, got nan"):
+        Surroundings(margin_m=float("nan"))

@@ -119,7 +119,7 @@ def test_every_plan_is_bounded_sealed_and_repeatable(case, seed, elapsed, candid
         assert plan.usable
         assert plan.cost <= 0.09 + 1e-5  # standing still: 0.3 away on every axis at every step
     again = plan_with(planner, model, seed + 1, step_ns, effort=plan.effort, **given_)
-    for name in ("knots", "knot_times_s", "elites", "cost", "cost_terms"):
+    for name in ("knots", "knot_times_s", "elites", "cost", "cost_terms", "violations"):
         np.testing.assert_equal(getattr(again, name), getattr(plan, name))
     for name in ("start_ns", "status", "effort", "begin", "quarantined"):
         assert getattr(again, name) == getattr(plan, name)

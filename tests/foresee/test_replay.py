@@ -17,6 +17,7 @@ import pytest
 from controller.agent import Agent
 from controller.config import AgentConfig, CostConfig, MemoryConfig, PlannerConfig
 from controller.episodic import EpisodicMemory
+from controller.limits import GuardrailConfig, Range
 from controller.record import PlanRecord
 from controller.types import Observation, PlanStatus
 from foresee.cli import main
@@ -82,6 +83,21 @@ def test_what_memory_offered_is_in_the_log(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "memory")
     summary = replay(tmp_path / "plans.mcap", progress=False)
     assert summary["identical"] == len(records)
+
+
+def test_what_guardrails_said_is_in_the_log_and_made_again(tmp_path: Path) -> None:
+    limits = {"tool.x": Range(high=-0.1), "tool.y": Range(-9.0, 9.0)}
+    config = AgentConfig(PLANNER, guardrails=GuardrailConfig(limits), deadline_s=None)
+    records = make_plans(tmp_path / "plans.mcap", config, 3)
+    for logged, record in zip(read_plan_log(tmp_path / "plans.mcap"), records, strict=True):
+        assert logged.record.plan.violations == record.plan.violations
+        assert set(record.plan.violations) == {"readings.tool.x", "readings.tool.y"}
+    assert any(record.plan.status is PlanStatus.LEAST_VIOLATION for record in records)
+    assert replay(tmp_path / "plans.mcap", progress=False)["identical"] == 3
+    told = dataclasses.replace(record.plan, violations={"readings.tool.x": 9.0})
+    assert differing_parts(told, record.plan) == ["violations"]
+    # A log of before they were in it.
+    assert differing_parts(dataclasses.replace(told, violations={}), record.plan) == []
 
 
 def test_every_input_comes_back_as_it_was(tmp_path: Path) -> None:

@@ -57,13 +57,16 @@ def test_noise_is_no_motion():
         assert not inputs.speed > 0.1
 
 
-def test_a_gripper_that_is_nowhere_is_not_known():
+def test_a_gripper_that_is_nowhere_or_was_seen_long_ago_is_not_known():
     given = CommandParameters(interface="joint_position", gripper_joint="finger")
     inputs = CommandInputs(given)
     inputs.take_joints(joints(NS_PER_S, 0.0, finger=np.nan), 1.0)
-    assert inputs.gripper_m is None
+    assert inputs.gripper_m(NS_PER_S, 1.0) is None
     inputs.take_joints(joints(NS_PER_S, 0.0, finger=0.02), 1.0)
-    assert inputs.gripper_m == 0.02
+    assert inputs.gripper_m(NS_PER_S, 1.0) == 0.02
+    late_s = given.max_pose_age_s + 0.01
+    assert inputs.gripper_m(NS_PER_S, 1.0 + late_s) is None
+    assert inputs.gripper_m(NS_PER_S + round(late_s * NS_PER_S), 1.0) is None
 
 
 @pytest.mark.parametrize("stamp", [10**320, -(2**63), 2**63])

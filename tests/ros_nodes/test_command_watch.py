@@ -1,6 +1,7 @@
 """The supervisor's ear for a `command_node` that runs, or says it runs, and sends nothing."""
 
 import os
+import threading
 import time
 
 import numpy as np
@@ -30,12 +31,19 @@ class Scene:
     def __init__(self, node: Node):
         self.killed: list[float] = []
         self.estops: list[bool] = []
+        self.heard: list[float] = []  # speeds along x
         self.watch = CommandWatch(
             node, CommandParameters(), 0.1, lambda: self.killed.append(time.monotonic())
         )
         self.node = node
         self.commands = node.create_publisher(
             TwistStamped, "servo_node/delta_twist_cmds", qos.COMMAND_LOG
+        )
+        node.create_subscription(
+            TwistStamped,
+            "servo_node/delta_twist_cmds",
+            lambda m: self.heard.append(m.twist.linear.x),
+            qos.COMMAND_LOG,
         )
         self.statuses = node.create_publisher(DiagnosticArray, "command_node/status", qos.STATE)
         self.estop = node.create_publisher(Bool, "estop", qos.STATE)
@@ -65,7 +73,7 @@ def scene(monkeypatch):
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     spinner = Spinner(executor)
-    assert eventually(lambda: scene.commands.get_subscription_count() == 1)
+    assert eventually(lambda: scene.commands.get_subscription_count() == 2)
     yield scene
     scene.watch.stop()
     spinner.stop()
@@ -130,3 +138,38 @@ def test_an_estop_that_was_heard_is_for_the_next_process_too(scene):
     time.sleep(0.2)
     assert scene.estops == [True]
     assert scene.watch.starts()
+
+
+def test_of_two_threads_that_notice_one_brakes(scene):
+    scene.move([SPEED] * 20)
+    threads = [threading.Thread(target=scene.watch.command_lost) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert scene.watch.stops == 1
+    assert eventually(lambda: scene.estops == [True])
+
+
+def test_an_estop_during_the_ramp_ends_it_at_once(scene):
+    scene.move(np.linspace(0.0, 0.25, 40))
+    thread = threading.Thread(target=scene.watch.command_lost)
+    count = len(scene.heard)
+    thread.start()
+    assert eventually(lambda: len(scene.heard) > count + 1)
+    scene.estop.publish(Bool(data=True))
+    thread.join()
+    assert eventually(lambda: scene.heard[-1] == 0.0)
+    assert scene.heard[-2] > 0.02  # not down a ramp
+
+
+def test_one_that_was_killed_while_it_ended_is_braked_for(scene):
+    scene.move([SPEED] * 20)
+    scene.watch.stop()
+    scene.watch.command_lost()  # that it is gone is no news any more
+    assert scene.watch.stops == 0
+    scene.watch.command_ended()
+    assert eventually(lambda: scene.heard[-1] == 0.0)
+    assert scene.watch.stops == 1
+    scene.watch.command_ended()  # at rest
+    assert scene.watch.stops == 1

@@ -1,4 +1,4 @@
-"""Whatever comes over its topics, the agent goes on; and the ways of giving it a goal.
+"""Whatever comes over their topics, agent and client go on; and the ways of giving it a goal.
 
 The tests share a graph and run in the order they are written in.
 """
@@ -6,6 +6,7 @@ The tests share a graph and run in the order they are written in.
 import array
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from PIL import Image as Picture
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -67,6 +68,12 @@ def words(rng) -> String:
     return String(data=str(rng.choice(["", "/nowhere.yaml", "\x00", "/dev/null", "é" * 999])))
 
 
+def status(rng) -> DiagnosticArray:
+    values = [KeyValue(key="status", value="OK"), KeyValue(key="frame_stamp_ns", value="soon")]
+    some = [DiagnosticStatus(values=values[: int(rng.integers(0, 3))])]
+    return DiagnosticArray(status=some[: int(rng.integers(0, 2))])
+
+
 KINDS = {
     "scene/image_raw": (Image, image),
     "scene/image_raw/compressed": (CompressedImage, picture),
@@ -76,6 +83,7 @@ KINDS = {
     "servo_node/delta_twist_cmds": (TwistStamped, twist),
     "task": (String, words),
     "goal_file": (String, words),
+    "plan_status": (DiagnosticArray, status),
 }
 
 

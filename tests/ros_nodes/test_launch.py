@@ -76,23 +76,29 @@ def test_launch_file_fits_the_nodes(path):
     nodes = [e for e in entities if type(e).__name__ == "Node"]
     assert nodes
     declared = {argument.args[0] for argument in arguments}
+    assert declared >= {"namespace"}
     for argument in arguments:
         assert argument.kwargs["description"]
     setup = (ROOT / "setup.py").read_text()
+    used = set()
     for node in nodes:
         executable = node.kwargs["executable"]
         assert node.kwargs["package"] == "foresee"
         assert f'"{executable} = ros_nodes.{executable}:main"' in setup
+        assert configurations(node.kwargs["namespace"]) == {"namespace"}
+        used |= configurations(node.kwargs["namespace"])
         for entry in node.kwargs.get("parameters", []):
-            if isinstance(entry, dict):
-                assert set(entry) <= names(executable) | {"use_sim_time"}
-                assert executable != "supervisor_node"  # its nodes would be given that file too
-                assert configurations(list(entry.values())) <= declared
-        assert configurations(node.kwargs.get("remappings", [])) <= declared
+            assert set(entry) <= names(executable) | {"use_sim_time"}
+            assert executable != "supervisor_node"  # its nodes would be given that file too
+            used |= configurations(list(entry.values()))
         given = node.kwargs.get("ros_arguments", [])
-        assert configurations(given) <= declared
-        assert set(given[::2]) <= {"-p"}
-        for words in given[1::2]:
+        used |= configurations(given)
+        # Of two values for a parameter the later one counts: a file goes before what overrides it.
+        assert given[::2] == sorted(given[::2], reverse=True, key="--params-file".__eq__)
+        assert set(given[::2]) <= {"-p", "--params-file"}
+        for flag, words in zip(given[::2], given[1::2], strict=True):
+            if flag == "--params-file":
+                continue
             text = "".join(word if isinstance(word, str) else "x" for word in words)
             name, _, value = text.partition(":=")
             assert name in names(executable) | {"use_sim_time"}
@@ -101,6 +107,7 @@ def test_launch_file_fits_the_nodes(path):
             for setting in yaml.safe_load(value) if name == "settings" else []:
                 child, _, parameter = setting.partition(":=")[0].partition(".")
                 assert parameter in names(child)
+    assert used == declared
 
 
 @pytest.mark.parametrize("kind", PARAMETERS.values())

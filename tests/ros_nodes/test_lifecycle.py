@@ -83,6 +83,15 @@ def test_the_agent_plans_only_while_active(graph, world):
                 assert manager.ask(Transition.TRANSITION_CLEANUP)
                 assert manager.ask(Transition.TRANSITION_CONFIGURE)
                 manager.plans.clear()
+            assert manager.ask(Transition.TRANSITION_ACTIVATE)
+            client.set_goal(world.reset(seed=1)[0]["goal_image"], PATIENCE_S)
+            assert eventually(lambda: any(p.points for p in manager.plans))
+            assert manager.ask(Transition.TRANSITION_ACTIVE_SHUTDOWN)
+            assert eventually(lambda: len(manager.plans[-1].points) == 0)
+            count = len(manager.plans)
+            time.sleep(0.5)
+            assert len(manager.plans) == count
+            assert set(graph.stop().values()) == {0}
         finally:
             manager.close()
 

@@ -11,11 +11,18 @@ from pybullet_data import getDataPath
 from controller.command_filter import CommandFilter, CommandState, Situation
 from controller.viability import stopping_path
 from ros_nodes import params
+from ros_nodes.command_interfaces import command_topics, topic
+from ros_nodes.robot_file import remapped_names, remapping_arguments
 from ros_nodes.robot_model import build_filter, is_joint_interface, read_urdf, surroundings
 
 FOLDER = Path(__file__).parents[2] / "config" / "robots"
 ROBOTS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
-KINDS = {"agent_node": params.AgentParameters, "command_node": params.CommandParameters}
+REAL = [robot for robot in ROBOTS if robot != "panda_sim"]
+KINDS = {
+    "supervisor_node": params.SupervisorParameters,
+    "agent_node": params.AgentParameters,
+    "command_node": params.CommandParameters,
+}
 
 
 def parameters(robot: str, node: str = "command_node"):
@@ -46,12 +53,30 @@ def test_there_are_the_robots_that_the_documentation_names():
 def test_every_node_of_a_file_is_known_and_right(robot):
     content = yaml.safe_load((FOLDER / f"{robot}.yaml").read_text())
     # A plain name would be passed over in a namespace, and with it `shadow: true`.
-    assert set(content) == {f"/**/{node}" for node in KINDS}
-    for node in KINDS:
-        parameters(robot, node)
+    sections = {f"/**/{node}" for node in KINDS}
+    assert set(content) == sections - ({"/**/supervisor_node"} if robot == "panda_sim" else set())
+    for section in content:
+        parameters(robot, section.removeprefix("/**/"))
 
 
-@pytest.mark.parametrize("robot", [r for r in ROBOTS if r != "panda_sim"])
+@pytest.mark.parametrize("robot", REAL)
+def test_real_robots_say_what_their_cameras_are_called(robot):
+    names = remapped_names(remapping_arguments(parameters(robot, "supervisor_node").remappings))
+    assert {"scene/image_raw", "scene/image_raw/compressed", "scene/camera_info"} <= names
+    assert names <= set(params.RecorderParameters().topics)  # ours, without a slip of the pen
+
+
+@pytest.mark.parametrize("robot", REAL)
+def test_commands_are_recorded_in_shadow_mode_too(robot):
+    given = replace(parameters(robot), gripper="hand")
+    expected = {"hand/commands", topic(replace(given, shadow=False))}
+    assert command_topics(given) == expected | {f"command_node/shadow/{t}" for t in expected}
+    # Those that go to the agent, and that of a base, have the same name on every robot.
+    named = {f"command_node/shadow/{t}" for t in ("applied", "applied_gripper", "cmd_vel")}
+    assert named <= set(params.RecorderParameters().topics)
+
+
+@pytest.mark.parametrize("robot", REAL)
 def test_real_robots_come_in_shadow_mode_and_slow(robot):
     given = parameters(robot)
     assert given.shadow

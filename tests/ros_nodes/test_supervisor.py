@@ -151,6 +151,13 @@ def test_a_latched_estop_outlives_the_process_that_latched_it(running, heard):
     assert heard.said(newest) == {(not CLEARED, False)}
 
 
+def refusal(running) -> str:
+    """Why it is not armed."""
+    with pytest.raises(GraphError) as caught:
+        running.client.arm(timeout_s=2.0)
+    return str(caught.value)
+
+
 def test_a_stopped_supervisor_stops_the_robot(running, heard, world):
     set_off(running, heard, world, 2)
     pid, supervisor = running.graph.pids["command_node"], running.graph.pids["supervisor_node"]
@@ -162,8 +169,8 @@ def test_a_stopped_supervisor_stops_the_robot(running, heard, world):
             "the supervisor's process stands still"
         )
         assert eventually(lambda: stands_still(running.client))
-        with pytest.raises(GraphError, match="the supervisor's process stands still"):
-            running.client.arm(timeout_s=2.0)
+        # On a busy machine a plan may be what is missing first.
+        assert eventually(lambda: "the supervisor's process stands still" in refusal(running))
     finally:
         os.kill(supervisor, signal.SIGCONT)
     times_s, speeds = after(heard, when_s)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from waiting import PATIENCE_S, eventually, tool
+from waiting import PATIENCE_S, eventually, stands_still, tool
 
 from controller.settings import ConfigError
 from foresee.replay import replay
@@ -66,6 +66,18 @@ def test_the_robot_goes_to_the_new_goal(running, world):
         return float(np.linalg.norm(tool(running.client) - goal_m))
 
     assert eventually(lambda: distance_m() < 0.08)
+
+
+def test_a_plan_that_breaks_a_guardrail_says_which_and_by_how_much(running, world):
+    client = running.client
+    limits = "agent: {guardrails: {readings: {tool.z: {low: 9.0}, tool.x: {high: 9.0}}}}\n"
+    client.set_task(task_file(running.run_dir, "high", world, GOAL_SEEDS[1], limits), PATIENCE_S)
+    assert eventually(lambda: client.plan_status.status == "LEAST_VIOLATION")
+    assert eventually(lambda: stands_still(client))
+    said = client.plan_status.values
+    # This model has it that no reading ever changes.
+    assert said["guardrail.readings.tool.z"] == pytest.approx(9.0 - tool(client)[2], abs=5e-3)
+    assert said["guardrail.readings.tool.x"] == 0.0
 
 
 def test_another_model_takes_over_as_well(running, world, bundle):

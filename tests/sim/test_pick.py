@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -124,6 +126,22 @@ def test_a_new_episode_forgets_the_stages_and_opens_the_hand(env):
     index = env.unwrapped.proprio_names.index("panda_finger_joint1.position")
     assert observation["proprio"][index] == pytest.approx(OPEN_M, abs=1e-6)
     assert env.unwrapped.action_names == ("tool.vx", "tool.vy", "tool.vz", "gripper.v")
+
+
+def test_the_stages_are_shown_and_leave_the_start_as_it_is(env):
+    core = env.unwrapped
+    observation, info = env.reset(seed=5)
+    shown = [stage["goal_image"] for stage in core.subgoals()]
+    assert len(shown) == 4
+    seen = [observation["image"], *shown, observation["goal_image"]]
+    for before, after in itertools.pairwise(seen):
+        assert (before != after).any()
+    np.testing.assert_allclose(info["block_position_m"], core._start_m, atol=2e-3)
+    assert info["gripper_m"] == pytest.approx(OPEN_M, abs=1e-6)
+    assert not any(info[name] for name in STAGES)
+    again, _ = env.reset(seed=5)
+    np.testing.assert_array_equal(again["image"], observation["image"])
+    np.testing.assert_array_equal(core.subgoals()[1]["goal_image"], shown[1])
 
 
 def test_exploration_grasps_and_lifts_often(env):
