@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from controller.goals import require_going_on
 from controller.limits import GuardrailConfig
 from controller.settings import ConfigError, from_mapping, load_settings, require
 from controller.spline import Interpolation
@@ -218,10 +219,7 @@ class CourseConfig:
         Raises:
             ConfigError: when a setting is out of its limits.
         """
-        for name in ("reached_distance", "timeout_s"):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"{name} must be above 0 or null, not {value}")
-        require(self.dwell_s >= 0, f"dwell_s must be at least 0, not {self.dwell_s}")
+        require_going_on(self.reached_distance, self.dwell_s, self.timeout_s)
         require(
             not (self.reached_distance is None and self.timeout_s is None),
             "course needs reached_distance or timeout_s, or it stays at its first goal",

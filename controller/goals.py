@@ -51,10 +51,7 @@ class GoalConfig:
         sources = (self.image is not None) + self.camera + (self.data is not None)
         require(sources == 1, f"a goal has one of image, camera and data, this has {sources}")
         require(self.episode >= 0, f"episode must be at least 0, not {self.episode}")
-        require(self.dwell_s >= 0, f"dwell_s must be at least 0, not {self.dwell_s}")
-        for name in ("reached_distance", "timeout_s"):
-            value = getattr(self, name)
-            require(value is None or value > 0, f"{name} must be above 0 or null, not {value}")
+        require_going_on(self.reached_distance, self.dwell_s, self.timeout_s)
 
     @property
     def source(self) -> str:
@@ -64,6 +61,19 @@ class GoalConfig:
         if self.image is not None:
             return f"image {self.image}"
         return f"{self.data} episode {self.episode} frame {self.frame}"
+
+
+def require_going_on(
+    reached_distance: float | None, dwell_s: float, timeout_s: float | None
+) -> None:
+    """Check when to go on from a goal; what each means and its limits: `GoalConfig`.
+
+    Raises:
+        ConfigError: when one is out of its limits.
+    """
+    require(dwell_s >= 0, f"dwell_s must be at least 0, not {dwell_s}")
+    for name, value in (("reached_distance", reached_distance), ("timeout_s", timeout_s)):
+        require(value is None or value > 0, f"{name} must be above 0 or null, not {value}")
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
 def _pursue(
     graph: Graph, client: GraphClient, target: _Target, moved: str, job: GraphRun, title: str
 ) -> dict[str, Any]:
-    start_distance_m, _ = _missing(client, target, moved)
+    start_distance_m, _ = _missing(client.wait_for_truth(), target, moved)
     goal_stamp_ns = client.set_goal(target.images, _PATIENCE_S)
     began_s = time.monotonic()
     with tqdm(
@@ -238,11 +238,13 @@ def _pursue(
             time.sleep(_LOOK_EVERY_S)
             graph.check()
             bar.n = min(elapsed_s, job.seconds_per_goal)
-            bar.set_postfix_str(_progress(client, *_missing(client, target, moved)))
+            missing = _missing(client.wait_for_truth(), target, moved)
+            bar.set_postfix_str(_progress(client, *missing))
     reports = client.plan_reports(goal_stamp_ns)
     duration_s = time.monotonic() - began_s
-    held = bool(client.wait_for_truth().get("holding", 0.0))
-    final_distance_m, final_angle_rad = _missing(client, target, moved)
+    truth = client.wait_for_truth()
+    held = bool(truth.get("holding", 0.0))
+    final_distance_m, final_angle_rad = _missing(truth, target, moved)
     if not reports:
         raise GraphError(f"agent_node made no plan towards {title}; see its log")
     return {
@@ -263,9 +265,8 @@ def _pursue(
     }
 
 
-def _missing(client: GraphClient, target: _Target, moved: str) -> tuple[float, float | None]:
+def _missing(truth: Mapping[str, float], target: _Target, moved: str) -> tuple[float, float | None]:
     """Distance, m, and where the task asks for one angle, rad, from the goal."""
-    truth = client.wait_for_truth()
     position = np.array([truth[f"{moved}.{axis}"] for axis in "xyz"])
     distance_m = float(np.linalg.norm(position - target.position_m))
     if target.angle_rad is None:

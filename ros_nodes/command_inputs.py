@@ -104,6 +104,8 @@ class CommandInputs:
 
     def take_gripper(self, message: JointState, now_s: float) -> None:
         """Where the gripper is, if it is one of these joints."""
+        if not self._given.gripper_joint:
+            return
         places = dict(zip(message.name, message.position, strict=False))
         if self._given.gripper_joint in places:
             place_m = float(places[self._given.gripper_joint])

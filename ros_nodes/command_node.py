@@ -91,6 +91,7 @@ class CommandNode(Node):
         self._last_stamp_ns = 0
         self._last_motion: Motion | None = None  # as it was sent
         self._owed = 0  # commands of rest still to be sent
+        self._gripper_limits = gripper_limits(given)
         self._gripper_m = np.nan  # what it was told last
         self._gripping = False  # it was told something since the last arming
         self._realtime = False
@@ -369,7 +370,7 @@ class CommandNode(Node):
         if not self._given.gripper:
             return
         measured_m = self._inputs.gripper_m(stamp_ns, now_s)
-        limits, dt_s = gripper_limits(self._given), 1.0 / self._given.rate_hz
+        limits, dt_s = self._gripper_limits, 1.0 / self._given.rate_hz
         speed_m_s = allowed_speed(wanted_m_s, limits)
         if measured_m is None or not (self._gripping or speed_m_s):
             return

@@ -19,7 +19,7 @@ _SILENCE_S = 0.2  # between commands: one in motion may not be followed by so mu
 _PUT = 0.03  # between two readings: nothing moves as fast, it was put there
 _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
 _LATER_S = 0.05  # a plan may be heard here so much later than by the one it is for
-_HELD_UP_S = 0.05
+_HELD_UP_S = 0.05  # a gap so long, made up for by a burst after it, is the recorder's own
 _STOP_S = 0.1  # after an e-stop was heard here it is in force there
 
 

@@ -28,6 +28,7 @@ from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 
 from benchmarks.faults.wire import serve
+from ros_nodes.convert import diagnostic_values
 from ros_nodes.process import use_realtime_priority
 
 Message = Any  # of any type
@@ -123,7 +124,7 @@ class Monitor(Node):
         def take(message: DiagnosticArray, info: Info) -> None:
             if not message.status:
                 return
-            values = {v.key: v.value for v in message.status[0].values}
+            values = diagnostic_values(message)
             self._last[name] = {"at_s": _arrival_s(info), "armed": values.get("armed")}
 
         return take

@@ -25,6 +25,16 @@ def seen(course: Course, *path: tuple[float, float]) -> list[int]:
     return indices
 
 
+def driven(agent: Agent, model) -> np.ndarray:
+    """Where the point was, (20, 2) m, while the agent drove it."""
+    place, way = np.zeros(2, np.float32), []
+    for step in range(20):
+        plan = agent.step(model.observe(place, step * STEP_NS))
+        place = place + 0.1 * plan.action_at(step * STEP_NS)
+        way.append(place)
+    return np.array(way)
+
+
 def test_it_goes_on_when_near_and_keeps_the_last():
     # mean squared distance of (0.1, 0) from (0, 0): 0.01/2 = 0.005
     course = Course((Waypoint(Goal(at(0.0)), 0.005), Waypoint(Goal(at(1.0)), 0.005)))
@@ -90,13 +100,9 @@ def test_an_agent_visits_one_goal_after_the_other(model):
     goals = ([0.3, 0.0], [0.3, 0.3])
     points = [agent.set_goal(model.image(goal)) for goal in goals]
     agent.set_course(Course(tuple(Waypoint(p, 0.0005, timeout_s=5.0) for p in points)))
-    place, way = np.zeros(2, np.float32), []
-    for step in range(20):
-        plan = agent.step(model.observe(place, step * STEP_NS))
-        place = place + 0.1 * plan.action_at(step * STEP_NS)
-        way.append(place)
+    way = driven(agent, model)
     # sqrt(2 * 0.0005) = 3.2 cm
-    nearest = [min(np.linalg.norm(np.array(way) - goal, axis=1)) for goal in goals]
+    nearest = [min(np.linalg.norm(way - goal, axis=1)) for goal in goals]
     assert max(nearest) < 0.04
     assert agent.state.course.index == 1
     agent.set_goal(model.image([0.0, 0.0]))
@@ -109,12 +115,8 @@ def test_a_goal_shown_by_several_images_is_come_to_by_their_way(model):
     agent = Agent(model, AgentConfig(planner, course=course, deadline_s=None))
     shown = ([0.3, 0.0], [0.3, 0.3])
     agent.set_goals([model.image(place) for place in shown])
-    place, way = np.zeros(2, np.float32), []
-    for step in range(20):
-        plan = agent.step(model.observe(place, step * STEP_NS))
-        place = place + 0.1 * plan.action_at(step * STEP_NS)
-        way.append(place)
-    nearest = [min(np.linalg.norm(np.array(way) - goal, axis=1)) for goal in shown]
+    way = driven(agent, model)
+    nearest = [min(np.linalg.norm(way - goal, axis=1)) for goal in shown]
     assert max(nearest) < 0.04
     assert agent.state.course.index == 1
 

