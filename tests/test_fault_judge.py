@@ -269,6 +269,13 @@ def test_a_killed_sender_may_have_sent_one_command_more_than_was_heard():
     assert rules_broken(killed) == set()
     later = dataclasses.replace(missed, killed_s=np.array([heard.command_s[row] + 3 * PERIOD_S]))
     assert rules_broken(later) & {"acceleration", "jerk"}
+    # Nothing is missing where braking merely began a little late.
+    late = dataclasses.replace(
+        heard,
+        command_s=heard.command_s + np.where(np.arange(len(heard.command_s)) >= row, 0.0051, 0.0),
+        killed_s=np.array([heard.command_s[row] - 0.002]),
+    )
+    assert rules_broken(late) == set()
     two = without(killed, row)
     assert rules_broken(two) & {"acceleration", "jerk"}
 

@@ -124,9 +124,19 @@ def _finite(heard: Heard) -> list[Violation]:
 def _rates(heard: Heard, rules: Rules) -> list[Violation]:
     """Speed, and its first two differences from tick to tick.
 
+    Where a sender was killed, one command more may have been sent than was heard here, or none.
+    """
+    found = _rates_with(heard, rules, np.zeros(0))
+    if found and len(heard.killed_s):
+        return min(found, _rates_with(heard, rules, heard.killed_s), key=len)
+    return found
+
+
+def _rates_with(heard: Heard, rules: Rules, missed_s: Array) -> list[Violation]:
+    """The same, with one command put between where one is missing soon after these times.
+
     An e-stop is zero within one tick. A stream that was silent goes on from rest or, where it was
-    cut off in motion and the robot may have held its last command, from there. Where a sender was
-    killed, one command more may have been sent than was heard here: it is put between.
+    cut off in motion and the robot may have held its last command, from there.
     """
     found = []
     period_s, velocity = rules.period_s, heard.velocity
@@ -143,9 +153,7 @@ def _rates(heard: Heard, rules: Rules) -> list[Violation]:
             before = np.zeros_like(now)
             if _broken_rate(now, np.zeros_like(now), before, rules) is None:
                 previous = np.zeros_like(now)
-        elif gap_s > 1.5 * period_s and _within(
-            heard.killed_s, heard.command_s[i], gap_s + period_s
-        ):
+        elif gap_s > 1.5 * period_s and _within(missed_s, heard.command_s[i], gap_s + period_s):
             mean, most = (now - previous) / (2 * period_s), rules.jerk * period_s
             before = np.clip(mean, before - most, before + most)
             previous = previous + before * period_s
