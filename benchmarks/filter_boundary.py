@@ -307,6 +307,7 @@ def campaign(trials: int, seed: int) -> dict[str, Any]:
 def section(found: dict[str, Any]) -> str:
     """Of docs/results.md."""
     lines = [
+        "## The command filter and what may be wrong with its input\n",
         f"`python -m benchmarks.filter_boundary --trials {found['trials']}` (trial i has seed "
         f"{found['seed']} + i): the filter with all that can be wrong with its input, judged by "
         f"what is sent, {found['altogether']} trials in all. With no failure in n trials the bound "

@@ -1,20 +1,24 @@
 """Make the figures of docs/results.md: run the commands, keep their JSON, write the page.
 
     python -m benchmarks.results                 # everything, about 40 minutes on two cores
-    python -m benchmarks.results --only reach    # one part; the page is made of all JSON there is
+    python -m benchmarks.results --only reach    # one part
+    python -m benchmarks.results --only          # none: the page alone
 
 Parts: ``scratch`` (make demo SCRATCH=1), ``demo`` (make demo), ``reach``, ``push`` and ``rooms``
 (100 episodes each with the shipped bundles), ``data`` (speed and memory of data sets). What other
 benchmarks wrote there under their own names (`python -m benchmarks.faults --json
 runs/results/faults.json`, ...) is put in as well: planning, links, probes, recipes, frames and
-robustness (of learning), streams (of camera_streams),
-command_filter, filter_boundary, lateness, surprise, faults, fuzz, recorder_kills, soak.
+robustness (of learning), streams (of camera_streams), command_filter, filter_boundary, lateness,
+surprise, faults, faults_fake, fuzz, recorder_kills, soak. What the page has of other machines'
+runs, of which no JSON is here, stays as it is.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,6 +69,7 @@ PAGES: dict[str, Callable[[dict[str, Any]], str]] = {
     "lateness": lateness.section,
     "surprise": surprise.section,
     "faults": faults.section,
+    "faults_fake": faults.section,
     "fuzz": fuzz.section,
     "recorder_kills": recorder_kills.section,
     "soak": soak.section,
@@ -82,7 +87,7 @@ class Results:
 
 
 def main() -> int:
-    """Run the parts that were asked for, then write the page from every summary there is."""
+    """Run the parts that were asked for, then put every summary there is into the page."""
     job = tyro.cli(Results, description=__doc__)
     if unknown := set(job.only) - set(COMMANDS):
         print(f"results: unknown part {sorted(unknown)}; there are {list(COMMANDS)}")
@@ -105,9 +110,39 @@ def main() -> int:
     for name in (*PAGES, "links"):
         if (path := job.folder / f"{name}.json").is_file():
             found[name] = json.loads(path.read_text())
-    PAGE.write_text(page(found))
-    print(f"wrote {PAGE.relative_to(ROOT)} from {', '.join(found)}")
+    PAGE.write_text(merged(PAGE.read_text() if PAGE.is_file() else "", page(found)))
+    print(f"wrote {PAGE.relative_to(ROOT)}, anew: {', '.join(found) or 'nothing'}")
     return 0
+
+
+def merged(old: str, new: str) -> str:
+    """The old page in which parts of the new one, told by their headings, take the old ones' place.
+
+    What only the old page has stays; a part of its own comes after the one it follows in the new.
+    """
+    parts, before = _parts(old), ("", "")
+    for place, text in _parts(new).items():
+        if place not in parts:
+            places = list(parts)
+            follows = [p for p in places if p == before or p[0] == before[0] != place[0]]
+            at = places.index(follows[-1]) + 1 if follows else len(places)
+            parts = {p: parts[p] for p in places[:at]} | {place: text} | parts
+        parts[place] = text
+        before = place
+    return "\n\n".join(parts.values()) + "\n"
+
+
+def _parts(page: str) -> dict[tuple[str, str], str]:
+    """The text from each heading to the next, by the titles of section and subsection."""
+    parts: dict[tuple[str, str], str] = {}
+    section = ""
+    for text in re.split(r"^(?=#{1,3} )", page, flags=re.MULTILINE):
+        if not (text := text.strip()):
+            continue
+        marks, _, title = text.splitlines()[0].partition(" ")
+        section = section if marks == "###" else title
+        parts[section, title if marks == "###" else ""] = text
+    return parts
 
 
 def page(found: dict[str, dict[str, Any]]) -> str:
@@ -116,7 +151,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "# Results\n",
         "Written by `python -m benchmarks.results`, which runs evaluations, demo and data "
         "benchmark and puts in what the other commands shown left in runs/results. "
-        f"Machine: {platform.machine()}, {found_cpus(found)} CPU cores, no GPU. Success is judged "
+        f"Machine: {platform.machine()}, {os.cpu_count()} CPU cores, no GPU. Success is judged "
         "by the simulator's truth, which no agent is given. Intervals are Wilson's, 95 %.\n",
     ]
     for name, title in (("reach", "Reach-v0"), ("push", "Push-v0"), ("rooms", "TwoRooms-v0")):
@@ -131,12 +166,6 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     if "data" in found:
         parts.append(data.section(found["data"]))
     return "\n".join(parts)
-
-
-def found_cpus(found: dict[str, dict[str, Any]]) -> str:
-    """Cores of the machine the evaluations ran on."""
-    counts = {str(s["cpu_count"]) for s in found.values() if "cpu_count" in s}
-    return " or ".join(sorted(counts)) or "unknown"
 
 
 def _evaluation(title: str, command: str, summary: dict[str, Any]) -> str:

@@ -8,6 +8,9 @@ from typing import Any
 
 from benchmarks.faults.catalog import CLASSES, PAIRS
 
+_PLANTS = {"simulation": "in simulation", "fake": "against the fake hardware"}
+_NOTES = {"fake": "The fake hardware's pictures are unknown to the bundle: surprise is off. "}
+
 
 def table(trials: Sequence[dict[str, Any]]) -> str:
     """The results by class, in Markdown: n, violations, the bound that n supports."""
@@ -47,11 +50,19 @@ def _worst(rows: Sequence[dict[str, Any]], key: str, scale: float, unit: str) ->
 
 
 def section(results: dict[str, Any]) -> str:
-    """The section of docs/results.md."""
+    """Of docs/results.md: one for each plant."""
+    plants = sorted({trial["plant"] for trial in results["trials"]})
+    return "\n".join(_section(plant, results) for plant in plants)
+
+
+def _section(plant: str, results: dict[str, Any]) -> str:
     unheard = results.get("not_heard", 0)
+    trials = [trial for trial in results["trials"] if trial["plant"] == plant]
+    rules = Counter(rule for trial in trials for rule in _broken(trial))
+    said = ", ".join(f"{rule} ({count} trials)" for rule, count in rules.most_common())
     lines = [
-        "## Faults, judged at the actuator\n",
-        "`python -m benchmarks.faults --plant PLANT --trials N --json FILE`: the whole graph, "
+        f"## Faults, judged at the actuator: {_PLANTS.get(plant, plant)}\n",
+        f"`python -m benchmarks.faults --plant {plant} --trials N --json FILE`: the whole graph, "
         "relays on its wires, an independent recorder where the robot is commanded, and rules that "
         "know nothing of what the nodes think: finite commands; speed, acceleration, jerk and "
         "place within the limits; nothing outside ARMED; nothing but braking without plans; "
@@ -61,16 +72,11 @@ def section(results: dict[str, Any]) -> str:
         "ms, whatever they had shown. "
         "*Moving*: in the moment of the fault. *Held to rest*: trials that lasted long enough "
         "after it had to stop. *Braking began*: after a kill, of those that moved and did not "
-        "brake already. The fake hardware's pictures are unknown to the bundle: surprise is off "
-        "there. "
-        f"Code: {', '.join(sorted({t.get('commit', 'not noted') for t in results['trials']}))}.\n",
+        f"brake already. {_NOTES.get(plant, '')}"
+        f"Code: {', '.join(sorted({t.get('commit', 'not noted') for t in trials}))}.\n",
+        table(trials),
+        f"\nViolated: {said or 'nothing'}.\n",
     ]
-    for plant in sorted({trial["plant"] for trial in results["trials"]}):
-        trials = [trial for trial in results["trials"] if trial["plant"] == plant]
-        rules = Counter(rule for trial in trials for rule in _broken(trial))
-        said = ", ".join(f"{rule} ({count} trials)" for rule, count in rules.most_common())
-        lines += [f"{plant}:\n", table(trials)]
-        lines.append(f"\nViolated: {said or 'nothing'}.\n")
     return "\n".join(lines)
 
 
