@@ -76,6 +76,7 @@ from ros_nodes.resources import load_goal_images
 Message = TypeVar("Message")
 _COMMANDS_KEPT = 1000
 _STEP_TIMES_KEPT = 200
+_NOW_S = 1.0  # what a camera shows now is no older than that
 # What was told to arm and gripper at one time comes in two messages.
 _GRIPPER_SKEW_NS = 150_000_000
 # How long the executor may hold the interpreter when the planner comes back from the model, which
@@ -267,8 +268,14 @@ class AgentNode(LifecycleNode):
         self._latest.put_goal_images(images, self.get_clock().now().nanoseconds)
 
     def _on_set_goal(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success = self._latest.goal_from_frames()
-        response.message = "what the cameras see now" if response.success else "no frames yet"
+        if self._loaded is None:
+            response.message = "no model is loaded: configure the node first"
+            return response
+        since_ns = self.get_clock().now().nanoseconds - round(_NOW_S * NS_PER_S)
+        response.success = self._latest.goal_from_frames(since_ns)
+        response.message = "what the cameras see now"
+        if not response.success:
+            response.message = f"a camera has shown nothing in the last {_NOW_S:g} s"
         return response
 
     def _on_joints(self, message: JointState) -> None:

@@ -122,6 +122,7 @@ class GraphClient:
         node.create_subscription(Image, f"{camera}/image_raw", self._on_frame, qos.SENSOR)
         self._tasks: Publisher = node.create_publisher(String, "task", qos.LATCHED)
         self._arm = node.create_client(SetBool, "command_node/arm")
+        self._estop = node.create_client(Trigger, "command_node/estop")
         self._clear_estop = node.create_client(Trigger, "command_node/clear_estop")
         self._reset = node.create_client(Trigger, "sim_node/reset")
         self._set_parameters = node.create_client(SetParameters, "sim_node/set_parameters")
@@ -164,6 +165,14 @@ class GraphClient:
             if time.monotonic() > deadline_s:
                 raise GraphError(f"command_node: {response.message}")
             time.sleep(0.02)
+
+    def estop(self, timeout_s: float = 5.0) -> None:
+        """Latch the e-stop: the next command is zero, without a ramp.
+
+        Raises:
+            GraphError: no answer.
+        """
+        _call(self._estop, Trigger.Request(), Trigger.Response, timeout_s)
 
     def clear_estop(self, timeout_s: float = 5.0) -> None:
         """Clear a latched e-stop, as a person would; the robot must then be armed again.

@@ -36,6 +36,7 @@ from ros_nodes.robot_model import is_joint_interface
 _LOOK_EVERY_S = 0.01
 _IN_FLIGHT_S = 0.003  # what a lost node sent last is here by then
 _RECENT_S = 0.5  # commands this young mean that the robot was being commanded
+_UNHEARD_S = 0.2  # a status so long after an e-stop that denies it: command_node did not hear it
 
 
 class _Heard(NamedTuple):
@@ -78,6 +79,7 @@ class CommandWatch:
         self._armed = False
         self._latched = False
         self._missed = False  # an e-stop came before the process that is watched could hear it
+        self._estop_s = -np.inf  # when the last one came
         self._spoken = False  # that process has said something
         self._pid = ""  # of that process; what a dead one said last may still arrive
         self._lost = False  # that process; both the kernel and its silence may tell
@@ -200,7 +202,7 @@ class CommandWatch:
     def _on_estop(self, message: Bool) -> None:
         if message.data:
             self._at_once.set()
-            self._latched = True
+            self._latched, self._estop_s = True, time.monotonic()
             self._missed = self._missed or not self._spoken
 
     def _on_command(self, message: object) -> None:
@@ -239,7 +241,7 @@ class CommandWatch:
             self._latched, self._missed = True, False
         elif cleared != self._cleared:
             self._latched = self._missed = False
-        elif self._missed:
+        elif self._missed or (self._latched and time.monotonic() - self._estop_s > _UNHEARD_S):
             self._estops.publish(Bool(data=True))
         self._cleared = cleared
 

@@ -104,10 +104,11 @@ class LatestImages:
             self._goals = {camera: (stamp_ns, images[camera]) for camera in self._cameras}
             self._new_goal = True
 
-    def goal_from_frames(self) -> bool:
-        """Make what the cameras see now the goal; False when they have shown nothing yet."""
+    def goal_from_frames(self, since_ns: int) -> bool:
+        """Make what the cameras see now the goal; False when one has shown nothing since then."""
         with self._changed:
-            if self._frames.keys() != self._cameras:
+            stamps = [stamp_ns for stamp_ns, _ in self._frames.values()]
+            if self._frames.keys() != self._cameras or min(stamps, default=since_ns) < since_ns:
                 return False
             self._goals = dict(self._frames)
             self._new_goal = True

@@ -141,10 +141,11 @@ class SupervisorNode(Node):
         use_realtime_priority(self._given.realtime_priority, children=False)
 
     def stop(self) -> None:
-        """End the nodes, last started first."""
+        """End the nodes, last started first, but before all of them the one that brakes."""
         if self._watch is not None:
             self._watch.stop()
-        for keeper in reversed(self._keepers.values()):
+        last_first = reversed(self._keepers.values())
+        for keeper in sorted(last_first, key=lambda keeper: keeper.name != "command_node"):
             code = keeper.end()
             if code:
                 self.get_logger().error(f"{keeper.name} did not end cleanly ({code})")

@@ -135,9 +135,25 @@ def test_an_estop_that_was_heard_is_for_the_next_process_too(scene):
     scene.estop.publish(Bool(data=True))
     assert eventually(lambda: scene.estops)
     scene.say(os.getpid(), "false")  # on its way since before the e-stop
-    time.sleep(0.2)
+    time.sleep(0.1)
     assert scene.estops == [True]
     assert scene.watch.starts()
+
+
+def test_an_estop_that_only_the_supervisor_heard_is_repeated(scene):
+    scene.watch.started(os.getpid())
+    scene.say(os.getpid(), "false")
+    time.sleep(0.1)
+    scene.estop.publish(Bool(data=True))  # whose sender is gone before the other has found it
+    assert eventually(lambda: scene.estops)
+    time.sleep(0.3)
+    scene.say(os.getpid(), "false")
+    assert eventually(lambda: scene.estops == [True, True])
+    scene.say(os.getpid(), "true")
+    time.sleep(0.3)
+    scene.say(os.getpid(), "false", cleared=1)
+    time.sleep(0.2)
+    assert scene.estops == [True, True]
 
 
 def test_of_two_threads_that_notice_one_brakes(scene):

@@ -77,6 +77,17 @@ def test_closing_wakes_the_planner_and_opening_gives_the_goal_again():
     assert latest.wait()[1].stamp_ns == 50
 
 
+def test_what_was_seen_long_ago_is_no_goal():
+    latest = LatestImages(["scene", "wrist"], max_skew_ns=100)
+    assert not latest.goal_from_frames(0)
+    latest.put_frame("scene", image(0, 100))
+    assert not latest.goal_from_frames(0)
+    latest.put_frame("wrist", image(1, 150))
+    assert not latest.goal_from_frames(101)
+    assert latest.goal_from_frames(100)
+    assert latest.wait()[1].stamp_ns == 100
+
+
 def test_a_broken_message_changes_nothing():
     latest = LatestImages(["scene"], 0)
     latest.put_frame("scene", image(1, 100))

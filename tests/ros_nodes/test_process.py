@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from waiting import PATIENCE_S, eventually
 
+from ros_nodes.children import start_child
 from ros_nodes.graph import Graph, GraphError, NodeSpec
 from ros_nodes.params import CommandParameters, RecorderParameters
 from ros_nodes.transport import free_domain_id, transport_environment
@@ -33,6 +34,25 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def test_the_supervisor_ends_command_node_first_wherever_it_is_named(tmp_path):
+    run_dir, pids = tmp_path / "run", tmp_path / "run" / "pids"
+    arguments = (
+        *("-p", "nodes:=['command_node', 'recorder_node']", "-p", f"run_dir:={run_dir}"),
+        *("-p", f"settings:=['recorder_node.path:={tmp_path / 'bag'}']"),
+    )
+    environment = {**os.environ, **transport_environment(free_domain_id())}
+    child = start_child("supervisor_node", arguments, environment, tmp_path / "log")
+    try:
+        assert child.reported(PATIENCE_S)
+        child.take_report()
+        child.process.send_signal(signal.SIGINT)
+        while (pids / "command_node").exists():  # the recorder's patience is not the robot's
+            assert (pids / "recorder_node").exists() or not (pids / "command_node").exists()
+    finally:
+        code = child.end()
+    assert code == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
