@@ -26,8 +26,13 @@ _CORRECTION = 0.2
 # A robot that takes velocities and is not where it was commanded to stands for this long; one that
 # takes positions stands until it is armed again.
 _LOST_S = 1.0
+# One that does not go where it is told is known by what is taken back of the way it was told to go
+# in two seconds: so much of it, where the way is at least this share of `StopTimes.tracking`.
+_TAKEN_BACK = 0.8
+_LEAST_WAY = 0.3
 # A late tick held its command for longer; more than this is not believed of one.
 _LONGEST_TICK_S = 0.2
+_KEPT_S = 1.0  # of what was commanded, beyond the age of the oldest reading that counts
 
 
 class CommandState(enum.Enum):
@@ -61,7 +66,8 @@ class StopTimes:
         slow_surprise: from here on the robot slows down, to a stand at ``stop_surprise``; 0 for
             never. In units of what is rare, see `controller.surprise`.
         stop_surprise: above ``slow_surprise``.
-        tracking: largest distance between reading and command, rad or m.
+        tracking: largest distance between reading and command, rad or m; also of what readings
+            corrected in two seconds.
     """
 
     plan_s: float = 0.15
@@ -247,10 +253,11 @@ class CommandFilter:
         self._delay_s = robot_delay_s
         self._tool_limits = tool_limits if task == "tool" else None
         self._tool = Motion.at_rest(np.zeros(3))
-        self._tracker = Tracker()
+        self._tracker = Tracker(times.state_s + robot_delay_s + _KEPT_S)
         self._lost_track = False
         self._lost_for_s = 0.0
         self._released = True
+        self._was_armed = False
         # While released: the last two readings, the newest last, each with its stamp.
         self._readings: list[tuple[int | None, Vector]] = []
         self.motion = Motion.at_rest(np.zeros(limits.axes.axes))
@@ -267,6 +274,7 @@ class CommandFilter:
         self._tool = Motion.at_rest(np.zeros(3))
         self._tracker.clear()
         self._lost_track = self._released = False
+        self._lost_for_s, self._was_armed = 0.0, True
         if self._arm is not None:
             self._arm.hold_orientation(self.motion.position)
 
@@ -299,6 +307,9 @@ class CommandFilter:
         Returns:
             the command; finite whatever the situation holds. Its motion is kept as `motion`.
         """
+        if situation.armed and not self._was_armed:
+            self.release()  # also where the last motion ended a moment ago
+        self._was_armed = situation.armed
         self._take_in(situation, now_s, elapsed_s)
         state = judge(self.times, situation)
         if state is CommandState.FOLLOWING and self._lost_track:
@@ -311,15 +322,33 @@ class CommandFilter:
         elif state is CommandState.FOLLOWING:
             assert situation.wanted is not None  # the judge has seen to it
             share = pace(self.times, situation.surprise)
-            wanted = self._smooth(np.asarray(situation.wanted, np.float64) * share)
+            wish, too_fast = self._no_faster(np.asarray(situation.wanted, np.float64) * share)
+            wanted = self._smooth(wish)
             command = follow(self.limits, self.motion, wanted, self._dt_s, self._arm, self._task)
-            clamps = (*command.clamps, *(("surprise",) if share < 1.0 else ()))
+            clamps = (*command.clamps, *too_fast, *(("surprise",) if share < 1.0 else ()))
             self.motion = command.motion
         else:
             self._smooth(np.zeros(3))
             self.motion = self.motion.after_braking(self.limits.axes, self._dt_s)
         self._tracker.note(now_s + self._dt_s, self.motion.position)
         return Command(self.motion, state, clamps)
+
+    def _no_faster(self, wanted: Vector) -> tuple[Vector, tuple[str, ...]]:
+        """A wish about the tool, as fast as it may be in its direction; which limits asked for it.
+
+        Each axis of a base is for itself: one that cannot go sideways may go forwards all the same.
+        """
+        if not self._located:
+            return wanted, ()
+        names = self.limits.names if self._task == "axes" else ("tool.x", "tool.y", "tool.z")
+        limits = self.limits.axes if self._task == "axes" else self._tool_limits
+        if limits is None or wanted.shape != limits.velocity.shape:
+            return wanted, ()
+        excess = np.abs(wanted) / limits.velocity
+        if not excess.max() > 1.0:  # NaN is not above 1: it is stopped elsewhere
+            return wanted, ()
+        over = tuple(f"velocity.{names[i]}" for i in np.flatnonzero(excess > 1.0))
+        return wanted / excess.max(), over
 
     def _smooth(self, wanted: Vector) -> Vector:
         """A wish about the tool, as steady as the limits of the tool ask for."""
@@ -359,15 +388,22 @@ class CommandFilter:
         error = self._tracker.error(taken_s, reading)
         if error is None:
             return
-        far = bool(np.abs(error).max() > self.times.tracking)
+        far = bool(np.abs(error).max() > self.times.tracking) or self._stuck()
         self._lost_track = (self._lost_track or far) and not self._shadow
-        self._lost_for_s = self._lost_for_s + self._dt_s if self._lost_track else 0.0
+        stands = self._lost_track and self.motion.rests
+        self._lost_for_s = self._lost_for_s + self._dt_s if stands else 0.0
         if self._corrected and self.motion.rests and self._lost_for_s > _LOST_S:
             self.begin(reading)  # it takes velocities and was told to stand: it is where it is
             return
         if self._corrected and not self._lost_track:
             self._tracker.shift(_CORRECTION * error)
             self._move(_CORRECTION * error)
+
+    def _stuck(self) -> bool:
+        """Whether the robot stays or goes elsewhere while it is told to move."""
+        back, way = self._tracker.taken_back()
+        told = way > _LEAST_WAY * self.times.tracking
+        return bool((back > self.times.tracking).any() or (told & (back > _TAKEN_BACK * way)).any())
 
     def _move(self, change: Vector) -> None:
         self.motion = replace(self.motion, position=self.motion.position + change)

@@ -25,6 +25,7 @@ _POINT_M = 1e-4
 _ORIENTATION_COST = 0.3  # m of tool position that a radian of its orientation is worth
 _POSTURE_COST = 0.02
 _POSTURE_GAIN_HZ = 2.0
+_POSTURE_WHOLE_M_S = 0.05  # speed of the tool from which on the posture counts wholly
 _ORIENTATION_GAIN_HZ = 4.0
 _DAMPING = 1e-5
 # Obstacles nearer than this are in the programme, and approached no faster than gain times room.
@@ -80,7 +81,7 @@ class Kinematics:
     Args:
         urdf: text of the robot's URDF.
         joints: the N joints that are commanded, in the order of all vectors here; all others stay
-            where the URDF has their zero.
+            where the URDF has their zero, and none of them may move the tool.
         tool_frame: frame of the URDF that is the tool.
         surroundings: what it must not touch.
         home: ``(N,)`` posture it prefers where the tool leaves it the choice, rad.
@@ -107,7 +108,7 @@ class Kinematics:
 
         self._pin = pin
         self._pink = pink
-        model = _reduced(pin, urdf, joints)
+        model = _reduced(pin, urdf, joints, base_frame, tool_frame)
         if base_frame:
             _place(model, base_frame)
         order = [model.names[i] for i in range(1, model.njoints)]
@@ -227,7 +228,9 @@ class Kinematics:
             turn = pin.log3(self._orientation @ pose.rotation.T)
             pose.rotation = pin.exp3(turn * _ORIENTATION_GAIN_HZ * dt_s) @ pose.rotation
         self._frame_task.set_target(pose)
-        self._posture_task.gain = min(1.0, _POSTURE_GAIN_HZ * dt_s)
+        # Nothing moves by itself: the posture is seen to while the tool moves.
+        share = min(1.0, float(np.linalg.norm(wanted_m_s)) / _POSTURE_WHOLE_M_S)
+        self._posture_task.gain = min(1.0, _POSTURE_GAIN_HZ * dt_s) * share
         return self._solve([self._frame_task, self._posture_task], low, high, dt_s)
 
     def _solve(
@@ -323,7 +326,9 @@ class Kinematics:
         return np.asarray(position, np.float64)[self._back]
 
 
-def _reduced(pin: PinObject, urdf: str, joints: Sequence[str]) -> PinObject:
+def _reduced(
+    pin: PinObject, urdf: str, joints: Sequence[str], base_frame: str, tool_frame: str
+) -> PinObject:
     """The model with the named joints alone."""
     try:
         model = pin.buildModelFromXML(urdf)
@@ -336,7 +341,19 @@ def _reduced(pin: PinObject, urdf: str, joints: Sequence[str]) -> PinObject:
         joint = model.joints[model.getJointId(name)]
         if (joint.nq, joint.nv) != (1, 1):
             raise ValueError(f"joint {name!r} turns without end: give it limits in the URDF")
+        if "JointModelP" in joint.shortname():
+            raise ValueError(f"joint {name!r} slides: only joints that turn can be commanded")
     others = [i for i in range(1, model.njoints) if model.names[i] not in joints]
+    if model.existFrame(tool_frame):  # else it is refused by the caller, and so is the base frame
+        tool = model.frames[model.getFrameId(tool_frame)].parentJoint
+        based = bool(base_frame) and model.existFrame(base_frame)
+        base = model.frames[model.getFrameId(base_frame)].parentJoint if based else 0
+        between = set(model.supports[tool]) - set(model.supports[base])
+        if moved := [model.names[i] for i in others if i in between]:
+            raise ValueError(
+                f"joint {moved[0]!r} moves tool_frame {tool_frame!r} and is not one of those that "
+                "are commanded: name it too, or fix it in the URDF"
+            )
     return pin.buildReducedModel(model, others, pin.neutral(model))
 
 

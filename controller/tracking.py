@@ -8,6 +8,8 @@ import numpy as np
 
 from controller.braking import Vector
 
+_RECENT_S = 2.0
+
 
 class Tracker:
     """What was commanded over the last moments, to hold late readings against.
@@ -22,21 +24,41 @@ class Tracker:
         # (time, position less the shift of that moment): a shift is then one addition
         self._commanded: deque[tuple[float, Vector]] = deque()
         self._shift: Vector | float = 0.0
+        # (time, shift, way commanded along each axis since `clear`)
+        self._corrections: deque[tuple[float, Vector | float, Vector | float]] = deque()
+        self._way: Vector | float = 0.0
 
     def clear(self) -> None:
         """Forget all of it."""
         self._commanded.clear()
-        self._shift = 0.0
+        self._corrections.clear()
+        self._shift = self._way = 0.0
 
     def note(self, time_s: float, position: Vector) -> None:
         """Commanded to be at ``position (N,)`` at a monotonic time, a later one each call."""
-        self._commanded.append((time_s, position - self._shift))
-        while self._commanded[0][0] < time_s - self._kept_s:
-            self._commanded.popleft()
+        unshifted = position - self._shift
+        if self._commanded:
+            self._way = self._way + np.abs(unshifted - self._commanded[-1][1])
+        self._commanded.append((time_s, unshifted))
+        self._corrections.append((time_s, self._shift, self._way))
+        for kept, seconds in ((self._commanded, self._kept_s), (self._corrections, _RECENT_S)):
+            while kept[0][0] < time_s - seconds:
+                kept.popleft()
 
     def shift(self, change: Vector) -> None:
         """All that was commanded was really ``change (N,)`` farther on."""
         self._shift = self._shift + change
+
+    def taken_back(self) -> tuple[Vector, Vector]:
+        """What `shift` came to in the last two seconds, and the way commanded in it: ``(N,)`` each.
+
+        A robot that stands still while it is told to move has all of the way taken back, little
+        by little, and its `error` never grows.
+        """
+        if not self._corrections:
+            return np.zeros(1), np.zeros(1)
+        _, shift, way = self._corrections[0]
+        return np.abs(self._shift - shift), np.asarray(self._way - way)
 
     def error(self, time_s: float, reading: Vector) -> Vector | None:
         """How much farther on than commanded ``(N,)`` a reading of that time is.

@@ -86,7 +86,9 @@ class CommandInputs:
     def take_plan(self, message: JointTrajectory, now_s: float) -> None:
         """A plan."""
         frame = message.header.frame_id
-        if frame not in ("", self._given.base_frame):
+        if not message.points:  # stop, whatever else it says
+            message = JointTrajectory(header=message.header, joint_names=self._names)
+        elif frame not in ("", self._given.base_frame):
             raise ValueError(f"plan is in frame {frame!r}, expected {self._given.base_frame!r}")
         plan = trajectory_to_plan(message, self._names, "an action of this robot")
         with self._lock:
@@ -157,7 +159,8 @@ class CommandInputs:
             frame_ns = int(values["image_news_ns"])
             if not -_LAST_NS < frame_ns < _LAST_NS:
                 raise ValueError(f"image_news_ns is {frame_ns}")
-            surprise = float(values.get("surprise", "0"))
+            known = values.get("surprise_known", "1") != "0" and "surprise" in values
+            surprise = float(values["surprise"]) if known else None
         except (KeyError, ValueError) as error:
             raise ValueError(f"plan_status: {error}") from error
         self._status = _Status(frame_ns, self._hold.counts(surprise, now_s), now_s)

@@ -41,7 +41,12 @@ from ros_nodes.command_inputs import CommandInputs
 from ros_nodes.command_interfaces import CommandOutput
 from ros_nodes.convert import diagnostics, status_name
 from ros_nodes.params import CommandParameters, declare_parameters
-from ros_nodes.process import run_node, steady_timer, use_realtime_priority
+from ros_nodes.process import (
+    never_wait_for_output,
+    run_node,
+    steady_timer,
+    use_realtime_priority,
+)
 from ros_nodes.process_watch import ProcessWatch
 from ros_nodes.robot_model import build_filter, gripper_limits, is_joint_interface, read_urdf
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR
@@ -122,6 +127,7 @@ class CommandNode(Node):
 
     def start(self) -> None:
         """Start ticking."""
+        never_wait_for_output()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
         self._realtime = use_realtime_priority(self._given.realtime_priority)
         mode = "shadow: nothing is commanded, " if self._given.shadow else ""
@@ -179,10 +185,10 @@ class CommandNode(Node):
         return response
 
     def _latch(self, by: str) -> None:
-        if not self._estop:
-            self.get_logger().error(f"e-stop by {by}")
-        self._estop = True
+        before, self._estop = self._estop, True
         self._disarm(f"e-stop by {by}")
+        if not before:
+            self.get_logger().error(f"e-stop by {by}")
 
     def _on_clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._estop = False

@@ -94,7 +94,8 @@ class CommandWatch:
         if topic_applied := applied_topic(command):
             self._applied = node.create_publisher(TwistStamped, topic_applied, qos.COMMAND_LOG)
         self._estops = node.create_publisher(Bool, "estop", qos.STATE)
-        node.create_subscription(kind, name, self._on_command, qos.COMMAND_LOG)
+        if not command.shadow:  # which moves nothing
+            node.create_subscription(kind, name, self._on_command, qos.COMMAND_LOG)
         node.create_subscription(Bool, "estop", self._on_estop, qos.STATE)
         node.create_subscription(DiagnosticArray, "command_node/status", self._on_status, qos.STATE)
         self._thread = threading.Thread(target=self._listen, name="silence", daemon=True)
@@ -159,7 +160,6 @@ class CommandWatch:
         self.stops += 1
         self._armed = False
         self._latched = True
-        self._at_once.clear()
         if heard is not None:
             self._brake(heard, noticed_s)
             self._report_rest()
@@ -241,6 +241,7 @@ class CommandWatch:
             self._latched, self._missed = True, False
         elif cleared != self._cleared:
             self._latched = self._missed = False
+            self._at_once.clear()
         elif self._missed or (self._latched and time.monotonic() - self._estop_s > _UNHEARD_S):
             self._estops.publish(Bool(data=True))
         self._cleared = cleared
@@ -260,8 +261,8 @@ class CommandWatch:
                 continue
             silent_s = now_s - heard.arrived_s
             if on_time > 1 and silent_s > self._silence_s:
-                self._node.get_logger().error(f"no command for {1e3 * silent_s:.0f} ms in motion")
                 self._kill()
+                self._node.get_logger().error(f"no command for {1e3 * silent_s:.0f} ms in motion")
                 time.sleep(_RECENT_S)
                 if self._heard is heard:  # nobody has noticed the end of that process
                     self.command_lost()

@@ -235,8 +235,8 @@ class Keeper:
                     self.state, lost = ChildState.STOPPED, True
                     if self._fail_stop:
                         self.kill()
-                    self._say(f"{self.name} was stopped by a signal")
                     self._on_lost()
+                    self._say(f"{self.name} was stopped by a signal")
         if not lost and not self._ending.is_set():
             self._on_lost()
 

@@ -7,12 +7,14 @@ when the context is shut down.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
 import os
 import resource
 import signal
+import stat
 import sys
 import threading
 import time
@@ -31,6 +33,7 @@ from ros_nodes.transport import READY_FD, STDIN_IS_PARENT, own_transport
 
 EXIT_BAD_INPUT = 2
 COLLECT_EVERY_S = 10.0
+_LAST_WORDS_S = 0.5  # for what was written last to be read
 
 
 class ManagedNode(Protocol):
@@ -107,6 +110,45 @@ def _stop_signals(stop: threading.Event) -> Iterator[None]:
 def steady_timer(node: Node, period_s: float, callback: Callable[[], None]) -> Timer:
     """A timer that a clock which is set back, or simulated time, does not silence."""
     return node.create_timer(period_s, callback, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def never_wait_for_output() -> None:
+    """Lose what this process, and children of it, write from now on where nobody reads it.
+
+    A terminal that is held (Ctrl-S) or a pager lets whoever writes wait, and log lines are written
+    with the interpreter lock held: ticks and e-stop would wait with them. A file is left as it is.
+    """
+    drains: list[tuple[int, int, threading.Thread]] = []
+    for descriptor in (1, 2):
+        if _never_blocks(descriptor):
+            continue
+        kept = os.dup(descriptor)
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        os.dup2(write_end, descriptor)
+        os.close(write_end)
+        thread = threading.Thread(target=_drain, args=(read_end, kept), daemon=True)
+        thread.start()
+        drains.append((descriptor, kept, thread))
+
+    def finish() -> None:
+        for descriptor, kept, thread in drains:
+            os.dup2(kept, descriptor)  # which ends the pipe, unless a child still has it
+            thread.join(_LAST_WORDS_S)
+
+    atexit.register(finish)
+
+
+def _never_blocks(descriptor: int) -> bool:
+    status = os.fstat(descriptor)
+    return stat.S_ISREG(status.st_mode) or status.st_rdev == os.stat(os.devnull).st_rdev
+
+
+def _drain(read_end: int, kept: int) -> None:
+    with contextlib.suppress(OSError):  # nobody is there any more
+        while read := os.read(read_end, 1 << 16):
+            while read:
+                read = read[os.write(kept, read) :]
 
 
 def use_realtime_priority(priority: int, children: bool = True) -> bool:

@@ -38,7 +38,13 @@ from ros_nodes.params import (
     SupervisorParameters,
     declare_parameters,
 )
-from ros_nodes.process import Spinner, run_node, steady_timer, use_realtime_priority
+from ros_nodes.process import (
+    Spinner,
+    never_wait_for_output,
+    run_node,
+    steady_timer,
+    use_realtime_priority,
+)
 from ros_nodes.process_watch import identity
 from ros_nodes.robot_file import node_like, parameters_of, remapping_arguments, ros_arguments
 from ros_nodes.transport import ESTOP_LATCHED, SUPERVISOR, remove_orphaned_shared_memory
@@ -126,6 +132,7 @@ class SupervisorNode(Node):
             ValueError: one of them did not come up; says which and why.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        never_wait_for_output()
         for keeper in self._keepers.values():
             keeper.start()
         for keeper in self._keepers.values():

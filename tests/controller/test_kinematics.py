@@ -119,6 +119,18 @@ def test_the_solution_moves_the_tool_as_wanted_and_keeps_its_orientation():
     assert np.arccos((np.trace(turn) - 1) / 2) < 0.02
 
 
+def test_an_arm_whose_tool_is_to_stay_moves_no_joint_wherever_its_elbow_is():
+    arm, wide = panda.panda_arm(), np.full(7, 2.0)
+    posture = panda.HOME + np.array([0.3, 0.2, -0.4, 0.1, 0.2, -0.3, 0.4])
+    arm.hold_orientation(posture)
+    still = arm.solve_tool(posture, np.zeros(3), -wide, wide, panda.DT_S).velocity
+    np.testing.assert_allclose(still, 0.0, atol=1e-6)
+    slow = arm.solve_tool(posture, np.array([0.0, 0.0, 1e-3]), -wide, wide, panda.DT_S).velocity
+    assert np.abs(slow).max() < 0.05
+    moving = arm.solve_tool(posture, np.array([0.0, 0.0, 0.1]), -wide, wide, panda.DT_S).velocity
+    assert np.abs(moving).max() > 0.2  # it sees to its elbow while it moves
+
+
 def test_a_step_that_no_velocity_allows_has_no_solution():
     arm, wide = panda.panda_arm(), np.full(7, 2.0)
     assert arm.solve_tool(panda.HOME, np.zeros(3), wide, -wide, panda.DT_S) is None
@@ -163,6 +175,14 @@ def test_everything_is_in_the_base_frame_wherever_the_robot_is_mounted():
         ({"base_frame": "panda_link2"}, "base_frame 'panda_link2' moves with joint 'panda_joint2'"),
         ({"joints": ("panda_joint1", "elbow")}, "joint 'elbow' is not in the robot's URDF"),
         ({"tool_frame": "nozzle"}, "tool_frame 'nozzle'"),
+        (
+            {"joints": panda.JOINTS[:-1], "home": panda.HOME[:-1]},
+            "joint 'panda_joint7' moves tool_frame 'panda_grasptarget' and is not one of those",
+        ),
+        (
+            {"joints": (*panda.JOINTS, "panda_finger_joint1")},
+            "joint 'panda_finger_joint1' slides",
+        ),
         (
             {"surroundings": Surroundings(bodies=(Body("nozzle", (0, 0, 0), 0.1),))},
             "body frame 'nozzle'",

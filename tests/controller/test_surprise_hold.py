@@ -30,6 +30,16 @@ def test_what_is_not_a_number_holds(odd):
     assert run([odd, 0.1])[1] == 2.0
 
 
+def test_nobody_is_stopped_by_what_nobody_knows_nor_let_go_by_it():
+    assert run([0.3, None, 0.3]) == [0.3, 0.0, 0.3]
+    assert run([2.5, *[None] * 20, *[0.4] * 4])[1:] == [2.0] * 24  # calm for 0.4 s
+    assert run([2.5, *[None] * 20, *[0.4] * 6])[-1] == 0.4
+
+
+def test_one_calm_frame_after_a_gap_is_not_enough():
+    assert run([2.5, 0.4, 0.4, 0.4], every_s=1.0) == [2.5, 2.0, 2.0, 0.4]
+
+
 def test_where_surprise_is_not_to_stop_anything_it_is_not_held():
     values = [9.0, 0.0]
     assert run(values, SurpriseHold(slow=0.0, stop=2.0)) == values

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from controller.types import NS_PER_S
 from ros_nodes.command_inputs import CommandInputs
@@ -76,6 +77,37 @@ def test_a_stamp_that_no_clock_can_show_is_refused(stamp):
     with pytest.raises(ValueError, match="image_news_ns"):
         inputs.take_status(message, 1.0)
     inputs.situation(NS_PER_S, 1.0, False, False)
+
+
+def test_a_plan_without_points_stops_whatever_else_it_lacks():
+    inputs = CommandInputs(CommandParameters())
+    inputs.take_plan(JointTrajectory(), 1.0)
+    assert not inputs.situation(NS_PER_S, 1.0, True, False)[0].plan_usable
+    message = JointTrajectory(joint_names=["elbow"])
+    message.header.frame_id = "nowhere"
+    inputs.take_plan(message, 1.0)
+    message.points = [JointTrajectoryPoint()]
+    with pytest.raises(ValueError, match="frame 'nowhere'"):
+        inputs.take_plan(message, 1.0)
+
+
+@pytest.mark.parametrize(
+    "says", [{}, {"surprise": 0.0, "surprise_known": 0}], ids=["no plan was made", "not known"]
+)
+def test_a_surprised_robot_is_not_let_go_by_what_is_not_known(says):
+    inputs = CommandInputs(CommandParameters(slow_surprise=1.0, stop_surprise=2.0))
+
+    def surprise(values, tick) -> float:
+        now_s = 1.0 + 0.1 * tick
+        values = {"image_news_ns": round(now_s * NS_PER_S), **values}
+        inputs.take_status(diagnostics(0, "agent", "", values, DiagnosticStatus.OK), now_s)
+        return inputs.situation(round(now_s * NS_PER_S), now_s, True, False)[0].surprise
+
+    assert surprise(says, 0) == 0.0
+    assert surprise({"surprise": 3.0, "surprise_known": 1}, 1) == 3.0
+    assert [surprise(says, tick) for tick in range(2, 30)] == [2.0] * 28
+    calm = {"surprise": 0.2, "surprise_known": 1}
+    assert [surprise(calm, tick) for tick in range(30, 37)][-1] == 0.2
 
 
 def test_a_reading_keeps_its_stamp_until_the_next_one_comes():

@@ -28,12 +28,12 @@ SPEED = 0.05
 class Scene:
     """A watch, and the test in the place of the `command_node` it listens to."""
 
-    def __init__(self, node: Node):
+    def __init__(self, node: Node, **given: bool):
         self.killed: list[float] = []
         self.estops: list[bool] = []
         self.heard: list[float] = []  # speeds along x
         self.watch = CommandWatch(
-            node, CommandParameters(), 0.1, lambda: self.killed.append(time.monotonic())
+            node, CommandParameters(**given), 0.1, lambda: self.killed.append(time.monotonic())
         )
         self.node = node
         self.commands = node.create_publisher(
@@ -62,18 +62,19 @@ class Scene:
 
 
 @pytest.fixture
-def scene(monkeypatch):
+def scene(monkeypatch, request):
     domain_id = free_domain_id()
     for name, value in transport_environment(domain_id).items():
         monkeypatch.setenv(name, value)
     context = Context()
     rclpy.init(args=[], context=context, domain_id=domain_id)
     node = Node("test", context=context)
-    scene = Scene(node)
+    scene = Scene(node, **getattr(request, "param", {}))
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     spinner = Spinner(executor)
-    assert eventually(lambda: scene.commands.get_subscription_count() == 2)
+    listeners = 1 if getattr(request, "param", {}) else 2
+    assert eventually(lambda: scene.commands.get_subscription_count() == listeners)
     yield scene
     scene.watch.stop()
     spinner.stop()
@@ -90,6 +91,29 @@ def test_silence_in_motion_is_a_loss_and_silence_at_rest_is_none(scene):
     silent_s = time.monotonic()
     assert eventually(lambda: scene.killed)
     assert 0.05 < scene.killed[0] - silent_s < 0.5
+
+
+@pytest.mark.parametrize("scene", [{"shadow": True}], indirect=True)
+def test_what_is_commanded_in_shadow_moves_nothing_that_could_be_lost(scene):
+    shadow = scene.node.create_publisher(
+        TwistStamped, "command_node/shadow/servo_node/delta_twist_cmds", qos.COMMAND_LOG
+    )
+    scene.watch.start()
+    for publisher in (scene.commands, shadow):
+        scene.commands = publisher
+        scene.move([SPEED] * 20)
+    time.sleep(0.4)
+    scene.watch.command_lost()
+    assert (scene.killed, scene.watch.stops) == ([], 0)
+
+
+def test_an_estop_before_a_silence_is_noticed_leaves_no_ramp(scene):
+    scene.move(np.linspace(0.0, 0.25, 40))
+    scene.estop.publish(Bool(data=True))
+    assert eventually(lambda: scene.estops)
+    count = len(scene.heard)
+    scene.watch.command_lost()
+    assert eventually(lambda: scene.heard[count:] == [0.0])
 
 
 def test_a_silence_that_began_long_ago_is_one_and_nobody_else_has_to_notice(scene):

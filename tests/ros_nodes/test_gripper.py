@@ -66,7 +66,8 @@ def test_plans_pick_a_block_up_and_place_it(tmp_path):
         sent = np.array([position for _, position in robot.gripper])
         assert 0.0 <= sent.min() < 0.025  # it squeezed
         assert sent.max() <= OPEN_M
-        assert np.diff(sent).min() >= -MAX_SPEED_M_S * DT_S - 1e-9  # it opens from where it is
+        # It opens from where it is, and closes from there: the fingers may be a trifle ahead.
+        assert np.diff(sent).min() >= -MAX_SPEED_M_S * DT_S - 1e-5
         assert set(graph.stop().values()) == {0}
 
 

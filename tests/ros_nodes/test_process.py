@@ -36,6 +36,35 @@ def gone(pid: int) -> bool:
         return True
 
 
+def test_output_that_nobody_reads_holds_up_nobody(tmp_path):
+    code = textwrap.dedent("""
+        import ctypes, os, sys
+        from pathlib import Path
+        from ros_nodes.process import never_wait_for_output
+        os.write(2, b"before\\n")
+        never_wait_for_output()
+        write = ctypes.PyDLL(None).dprintf  # holds the interpreter's lock, as rclpy's log does
+        for _ in range(100_000):
+            write(2, b"a line of a log that is as long as most of them are\\n")
+        Path(sys.argv[1]).write_text("done")
+        os._exit(0)
+    """)
+    command = [sys.executable, "-c", code, str(tmp_path / "done")]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    try:
+        assert process.wait(PATIENCE_S) == 0
+    finally:
+        process.kill()
+        process.communicate()
+    assert (tmp_path / "done").read_text() == "done"
+
+
+def test_the_last_words_are_read():
+    code = "from ros_nodes.process import *; never_wait_for_output(); print('out'); sys.exit('err')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", "err\n")
+
+
 def test_the_supervisor_ends_command_node_first_wherever_it_is_named(tmp_path):
     run_dir, pids = tmp_path / "run", tmp_path / "run" / "pids"
     arguments = (
