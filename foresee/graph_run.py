@@ -147,7 +147,7 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
                 f"(ROS_DOMAIN_ID={graph.domain_id})"
             )
             with GraphClient(graph.domain_id, next(iter(model.spec.cameras))) as client:
-                client.arm(timeout_s=_PATIENCE_S)
+                _arm(graph, client)
                 for number, target in enumerate(targets, 1):
                     title = f"goal {number}/{len(targets)}"
                     summary["goals"].append(_pursue(graph, client, target, moved, job, title))
@@ -163,6 +163,15 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
         summary["finished"] = True
         summary["failed"], summary["failure"] = True, str(error)
     return summary
+
+
+def _arm(graph: Graph, client: GraphClient) -> None:
+    """Arm; of a node that has died meanwhile, say that and not what lacks for it."""
+    try:
+        client.arm(timeout_s=_PATIENCE_S)
+    except GraphError:
+        graph.check()
+        raise
 
 
 def _command(spec: ModelSpec) -> CommandParameters:

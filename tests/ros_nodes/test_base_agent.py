@@ -148,7 +148,7 @@ def test_a_lost_command_node_is_braked_for_within_the_limits(relay, graph):
     assert eventually(lambda: relay.commands[-1][0] > when_s and not relay.commands[-1][1].any())
     sent = np.array([values for at_s, values in relay.commands if at_s > when_s - 0.1])
     changes = np.abs(np.diff(sent, axis=0)) * COMMAND.rate_hz
-    assert (changes <= 2.0 * np.array(COMMAND.acceleration_m_s2)).all()
+    assert (changes <= 2.0 * np.array(COMMAND.acceleration_m_s2) + 1e-6).all()
     assert eventually(lambda: relay.client.command_status.get("estop") == "true")
     assert eventually(lambda: graph.pids.get("command_node", pid) != pid)
 

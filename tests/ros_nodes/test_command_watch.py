@@ -28,7 +28,7 @@ SPEED = 0.05
 class Scene:
     """A watch, and the test in the place of the `command_node` it listens to."""
 
-    def __init__(self, node: Node, **given: bool):
+    def __init__(self, node: Node, **given: object):
         self.killed: list[float] = []
         self.estops: list[bool] = []
         self.heard: list[float] = []  # speeds along x
@@ -73,7 +73,7 @@ def scene(monkeypatch, request):
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     spinner = Spinner(executor)
-    listeners = 1 if getattr(request, "param", {}) else 2
+    listeners = 1 if getattr(request, "param", {}).get("shadow") else 2
     assert eventually(lambda: scene.commands.get_subscription_count() == listeners)
     yield scene
     scene.watch.stop()
@@ -155,7 +155,7 @@ def test_an_estop_that_was_heard_is_for_the_next_process_too(scene):
     scene.watch.starts()
     scene.watch.started(os.getpid())
     scene.say(os.getpid(), "false")
-    time.sleep(0.1)
+    assert eventually(lambda: scene.watch._spoken)
     scene.estop.publish(Bool(data=True))
     assert eventually(lambda: scene.estops)
     scene.say(os.getpid(), "false")  # on its way since before the e-stop
@@ -167,7 +167,7 @@ def test_an_estop_that_was_heard_is_for_the_next_process_too(scene):
 def test_an_estop_that_only_the_supervisor_heard_is_repeated(scene):
     scene.watch.started(os.getpid())
     scene.say(os.getpid(), "false")
-    time.sleep(0.1)
+    assert eventually(lambda: scene.watch._spoken)
     scene.estop.publish(Bool(data=True))  # whose sender is gone before the other has found it
     assert eventually(lambda: scene.estops)
     time.sleep(0.3)
@@ -191,6 +191,7 @@ def test_of_two_threads_that_notice_one_brakes(scene):
     assert eventually(lambda: scene.estops == [True])
 
 
+@pytest.mark.parametrize("scene", [{"acceleration_m_s2": (0.5,) * 3}], indirect=True)
 def test_an_estop_during_the_ramp_ends_it_at_once(scene):
     scene.move(np.linspace(0.0, 0.25, 40))
     thread = threading.Thread(target=scene.watch.command_lost)

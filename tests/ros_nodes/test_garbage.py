@@ -4,6 +4,7 @@ The tests share a graph and run in the order they are written in.
 """
 
 import array
+import time
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -151,6 +152,8 @@ def test_a_file_becomes_the_goal_and_the_plan_is_drawn(running, world, tmp_path)
     files = client._node.create_publisher(String, "goal_file", qos.LATCHED)
     files.publish(String(data=str(tmp_path / "goal.png")))
     assert eventually(lambda: client.plan_status.goal_stamp_ns not in (before, 0))
+    time.sleep(0.2)  # what is drawn of the goal before is here by now
+    markers.clear()
     assert eventually(lambda: markers)
     line, end = markers[-1].markers
     assert line.header.frame_id == "panda_link0"

@@ -99,12 +99,17 @@ def test_a_hung_planner_stops_the_robot(running, world):
     client, pid = running.client, running.graph.pids["agent_node"]
     image = world.reset(seed=8)[0]["goal_image"]
     client.set_goal(image, PATIENCE_S)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        assert eventually(lambda: client.command_status["state"] != "FOLLOWING")
-        assert eventually(lambda: stands_still(client))
-    finally:
-        os.kill(pid, signal.SIGCONT)
+    for attempt in range(3):
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            assert eventually(lambda: client.command_status["state"] != "FOLLOWING")
+            assert eventually(lambda: stands_still(client))
+            break
+        except GraphError:  # stopped in a lock of shared memory, it holds up the simulation too
+            assert attempt < 2
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.5)
     assert eventually(lambda: client.command_status["state"] == "FOLLOWING")
 
 
@@ -152,9 +157,9 @@ def _check_bag(path):
     assert np.isfinite(speeds).all()
     assert (np.diff(stamps_s) > 0).all()
     assert np.abs(speeds).max() <= 0.25 + 1e-9
-    # 5 m/s² over the time since the command before; stamps are taken up to 5 ms after the tick.
+    # 5 m/s², from tick to tick: after a late one the next comes sooner, and is a tick on as well.
     changes = np.abs(np.diff(speeds, axis=0)).max(axis=1)
-    assert (changes <= 5.0 * (np.diff(stamps_s) + 0.005)).all()
+    assert (changes <= 5.0 * np.maximum(np.diff(stamps_s), 0.01) + 1e-6).all()
     np.testing.assert_array_equal(speeds[-1], 0.0)
 
 

@@ -229,7 +229,7 @@ def test_memory_that_is_kept_for_reuse_is_given_back_every_now_and_then():
         text=True,
     )
     try:
-        assert process.stdout.readline() == "collected\n"
+        assert "collected\n" in process.stdout  # up to it: the middleware may speak too
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0

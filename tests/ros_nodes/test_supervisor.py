@@ -102,8 +102,9 @@ def test_a_lost_command_node_is_replaced_by_a_ramp_and_an_estop(
     began_ms = 1e3 * times_s[np.flatnonzero(slowing)[0]]
     print(f"{number.name}: braking began after {began_ms:.0f} ms, from {before}")
     assert began_ms < 60 * 5  # 60 on a machine that is not busy; see docs/hardware.md
-    assert np.abs(np.diff(speeds, axis=0)).max() <= LIMIT * PERIOD_S * 1.5 + 1e-9
-    np.testing.assert_array_equal(speeds[-1], 0.0)
+    # One command may have reached the supervisor alone: two ticks in one.
+    assert np.abs(np.diff(speeds, axis=0)).max() <= LIMIT * PERIOD_S * 2.0 + 1e-6
+    assert eventually(lambda: not heard.commands[-1][1].any())
     assert eventually(lambda: stands_still(running.client))
     # It is there again within five seconds (more on a busy machine), and not armed.
     assert eventually(lambda: running.graph.pids.get("command_node", pid) != pid)

@@ -48,9 +48,9 @@ def test_a_task_changes_between_two_frames_and_commands_go_on(running, world):
     assert eventually(lambda: len(gaps_s(client, before)) > 100)
     changing = gaps_s(client, before)
     # 100 Hz all the way. A busy machine delays commands at any time: not more than just before,
-    # and no pause near the age at which plans are too old (0.35 s) that was not there before.
+    # and no pause as long as plans may be old (0.35 s) that was not there before.
     assert np.median(changing) < max(0.013, 1.5 * np.median(usual))
-    assert changing.max() < max(0.15, 2 * usual.max())
+    assert changing.max() < max(0.35, 2 * usual.max())
     # The share of every cost in force is published, and of no other.
     assert eventually(lambda: client.plan_status.usable)
     shares = [report for report in client.plan_reports(0) if report.usable][-1].values
@@ -74,7 +74,8 @@ def test_a_plan_that_breaks_a_guardrail_says_which_and_by_how_much(running, worl
     client.set_task(task_file(running.run_dir, "high", world, GOAL_SEEDS[1], limits), PATIENCE_S)
     assert eventually(lambda: client.plan_status.status == "LEAST_VIOLATION")
     assert eventually(lambda: stands_still(client))
-    said = client.plan_status.values
+    broken = [r for r in client.plan_reports() if r.status == "LEAST_VIOLATION"]
+    said = broken[-1].values
     # This model has it that no reading ever changes.
     assert said["guardrail.readings.tool.z"] == pytest.approx(9.0 - tool(client)[2], abs=5e-3)
     assert said["guardrail.readings.tool.x"] == 0.0

@@ -30,6 +30,10 @@ publisher = node.create_publisher(Image, "scene/image_raw", qos.SENSOR)
 while publisher.get_subscription_count() == 0:
     time.sleep(0.05)
 pixels = np.random.default_rng(0).integers(0, 256, (480, 480, 3), np.uint8)
+pixels[0, 0] = 255
+for _ in range(30):  # not counted: the reader may not have found us yet
+    publisher.publish(convert.array_to_image(pixels, time.time_ns(), "optical"))
+    time.sleep(1 / 30)
 for number in range(int(sys.argv[2])):
     pixels[0, 0] = number
     publisher.publish(convert.array_to_image(pixels, time.time_ns(), "optical"))
@@ -64,7 +68,7 @@ def test_480_px_at_30_hz_loses_nothing_best_effort():
         assert client.frame.shape == (480, 480, 3)
         assert client.frame.dtype == np.uint8
     # Measured without the profile: 11 of 150. Two may be overwritten before they are looked at.
-    assert len(seen) >= FRAMES - 2
+    assert len(seen - {255}) >= FRAMES - 2
 
 
 LOOKER = """
