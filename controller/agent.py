@@ -33,6 +33,8 @@ from controller.types import (
 
 Array = NDArray[np.float32]
 
+_SILENT_NS = 200_000_000  # without a command for so long, plans are not followed
+
 
 @dataclass(frozen=True)
 class AgentState:
@@ -252,7 +254,8 @@ class Agent:
             state: from the step before, or `initial_state`.
             observation: what the sensors say.
             applied: the commands sent since the last step, in any order; ``None`` when the last
-                plans were followed exactly, as a simulation in the same process can do.
+                plans were followed exactly, as a simulation in the same process can do. Where none
+                was sent for 0.2 s nobody follows the plans, and the robot stays where it is.
             now_ns: the time now on the clock that stamps the frames, to tell how old the
                 observation is; ``None`` when time stands still during planning.
 
@@ -266,7 +269,7 @@ class Agent:
             ValueError: when an applied command does not fit the model; nothing changes then.
         """
         begin_ns = time.monotonic_ns()
-        size = len(self._model.spec.action_names)
+        size, told = len(self._model.spec.action_names), applied is not None
         frames = perceive(self._model, state.frames, observation)
         before_ns = state.frames[-1].stamp_ns if state.frames else observation.stamp_ns
         if applied is None:
@@ -280,7 +283,9 @@ class Agent:
         if state.course is not None:
             course = state.course.advanced(frames[-1].latent, observation.stamp_ns)
             state = replace(state, course=course, goal=course.goal)
-        plan = self._plan(state, frames, commands, observation, begin_ns, now_ns)
+        silent = told and not (commands.stamps_ns > observation.stamp_ns - _SILENT_NS).any()
+        pending = () if silent else state.plans
+        plan = self._plan(state, pending, frames, commands, observation, begin_ns, now_ns)
         # Those that are, or are still to come, in force: how many depends on the camera's rate.
         plans = (*(p for p in state.plans if p.start_ns < plan.start_ns), plan)
         begun = sum(p.start_ns <= observation.stamp_ns for p in plans)
@@ -298,13 +303,14 @@ class Agent:
     def _plan(
         self,
         state: AgentState,
+        pending: tuple[Plan, ...],
         frames: tuple[Frame, ...],
         commands: CommandMemory,
         observation: Observation,
         begin_ns: int,
         now_ns: int | None,
     ) -> Plan:
-        """Plan from what was perceived, or say why not."""
+        """Plan from what was perceived, while ``pending`` plans are followed, or say why not."""
         spec, config = self._model.spec, self._config
         stamp_ns = frames[-1].stamp_ns
         goal = state.goal
@@ -317,7 +323,7 @@ class Agent:
         if config.deadline_s is not None:
             deadline_ns = begin_ns + round(config.deadline_s * NS_PER_S)
         committed = committed_actions(
-            state.plans, stamp_ns, config.latency_steps, spec.model_dt_s, len(spec.action_names)
+            pending, stamp_ns, config.latency_steps, spec.model_dt_s, len(spec.action_names)
         )
         goal, candidates = self._recall(frames[-1].latent, goal)
         inputs = PlanInputs(

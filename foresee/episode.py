@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from controller.agent import Agent
 from controller.goals import Course
-from controller.types import Plan
+from controller.types import NS_PER_S, Plan
 from foresee.worlds import core_of, images_of, observation_of
 from sim.policies import scripted_action, straight_line_action
 
@@ -97,7 +97,8 @@ def run_episode(
     while not ended:
         observation = observation_of(world, obs, len(plan_ms) * dt_s)
         plan = agent.step(observation)
-        action = plan.action_at(observation.stamp_ns)
+        # One action for all of the step: of straight-line knots the mean, as it was imagined.
+        action = plan.action_at(observation.stamp_ns + round(0.5 * dt_s * NS_PER_S))
         image, goal_image = obs["image"], obs["goal_image"]
         obs, _, terminated, truncated, info = world.step(action)
         plan_ms.append(1e3 * plan.plan_s)

@@ -360,11 +360,12 @@ class CommandNode(Node):
         self._owed -= 1
         # Within one motion stamps ascend, whatever the clock does.
         stamp_ns = self._last_stamp_ns = max(stamp_ns, self._last_stamp_ns + 1)
-        self._output.send(command.motion, stamp_ns)
-        self._last_motion = command.motion
         share = pace(self._filter.times, situation.surprise)
         follows = command.state is CommandState.FOLLOWING
+        # First: who hears the motion is to know what the gripper was told with it.
         self._send_gripper(gripper * share if follows else 0.0, stamp_ns, now_s)
+        self._output.send(command.motion, stamp_ns)
+        self._last_motion = command.motion
         tool_m_s = self._filter.tool_velocity()
         if tool_m_s is not None:
             self._output.report_applied(tool_m_s, stamp_ns)

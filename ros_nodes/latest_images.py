@@ -64,12 +64,16 @@ class LatestImages:
         With cameras that are triggered together, the frame of the first makes a set with the old
         one of the second, which was given already: `wait` sleeps on until the second is there too.
 
+        One that is here already, told by its stamp, is passed over.
+
         Raises:
             ValueError: the message does not hold what it says; nothing changes then.
         """
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if stamp_ns and stamp_ns == self._frames.get(camera, (0, None))[0]:
+            return  # the same, raw or compressed: planned from twice, the next would have to wait
         # By the thread that hears: the planner is to find the newest frame ready.
-        pixels = self._fit(camera, decode_image(message))
-        taken = stamp_to_ns(message.header.stamp), pixels
+        taken = stamp_ns, self._fit(camera, decode_image(message))
         with self._changed:
             self._frames[camera] = taken
             stamps = [stamp_ns for stamp_ns, _ in self._frames.values()]

@@ -217,6 +217,19 @@ def test_a_robot_that_is_held_knows_that_it_does_not_move(model):
     assert not state.actions.any()
 
 
+@pytest.mark.parametrize(("every_ns", "follows"), [(DT_NS // 10, True), (None, False)])
+def test_plans_that_nobody_follows_move_nobody_before_the_next_begins(model, every_ns, follows):
+    agent, records = Agent(model, replace(CONFIG, latency_steps=1)), []
+    agent.log = records.append
+    agent.set_goal(model.image(GOAL_M))
+    for i in range(4):
+        stamp_ns = i * DT_NS
+        sent = [] if every_ns is None else [stamp_ns - every_ns]
+        applied = [AppliedCommand(at_ns, np.zeros(2)) for at_ns in sent]
+        agent.step(model.observe([0, 0], stamp_ns), applied)
+    assert bool(records[-1].inputs.committed.any()) == follows
+
+
 def test_the_deadline_runs_from_the_call(model):
     agent = Agent(model, replace(CONFIG, deadline_s=1e-6))
     agent.set_goal(model.image(GOAL_M))

@@ -77,6 +77,19 @@ def test_closing_wakes_the_planner_and_opening_gives_the_goal_again():
     assert latest.wait()[1].stamp_ns == 50
 
 
+def test_a_frame_that_comes_raw_and_compressed_is_one():
+    latest, waiting = LatestImages(["scene"], 0), threading.Event()
+    latest.put_frame("scene", image(1, 100))
+    assert latest.wait()[0].images["scene"][0, 0, 0] == 1
+    latest.put_frame("scene", image(2, 100))
+    waiter = threading.Thread(target=lambda: (latest.wait(), waiting.set()))
+    waiter.start()
+    assert not waiting.wait(0.2)
+    latest.put_frame("scene", image(3, 200))
+    assert waiting.wait(5.0)
+    waiter.join()
+
+
 def test_what_was_seen_long_ago_is_no_goal():
     latest = LatestImages(["scene", "wrist"], max_skew_ns=100)
     assert not latest.goal_from_frames(0)
