@@ -116,10 +116,12 @@ RECIPES = (
     Variant(OURS, "as the shipped bundle"),
     Variant(
         "lewm",
-        "LeWorldModel: next latent after 3, SIGReg 0.09 with 1024 projections, nothing else",
+        "LeWorldModel: next latent after 3, SIGReg 0.09 at each time step with 1024 projections, "
+        "nothing else",
         terms=(
             *_NO_EXTRAS,
             *("--loss.sigreg-weight", "0.09", "--loss.sigreg-projections", "1024"),
+            "--loss.sigreg-per-step",
             *("--loss.rollout-steps", "1", "--predictor.context", "3"),
         ),
     ),

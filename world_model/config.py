@@ -90,6 +90,9 @@ class LossConfig:
     """Weight of the isotropic-Gaussian test of SIGReg."""
     sigreg_projections: int = 256
     """Random directions drawn at each step for SIGReg."""
+    sigreg_per_step: bool = False
+    """SIGReg over the clips at each time step by itself, as LeWorldModel has it, and not over all
+    frames at once, which pushes apart those of a clip."""
     variance_weight: float = 16.0
     """VICReg: weight of the hinge that keeps each dimension's std above 1. After the encoder's
     batch normalisation it acts only where there was next to nothing to normalise."""
@@ -153,6 +156,9 @@ class RunConfig:
     """AdamW weight decay."""
     gradient_clip: float = 1.0
     """Largest norm of the gradient."""
+    clip_stride: int = 1
+    """Frames of the data from one frame of a clip to the next; actions between are averaged. Things
+    that are moved now and then change more in such a clip, and there is more to predict of them."""
     data_weights: tuple[float, ...] = ()
     """One number for each --data: the share of the clips drawn from it (by default its frames)."""
     held_out: float = 0.1
@@ -188,7 +194,7 @@ class RunConfig:
         ):
             value = getattr(self, name)
             require(value in known, f"{name} must be one of {', '.join(known)}", value)
-        for name in ("steps", "validate_every", "checkpoint_every"):
+        for name in ("steps", "validate_every", "checkpoint_every", "clip_stride"):
             require(getattr(self, name) >= 1, f"{name} must be at least 1", getattr(self, name))
         for name in ("learning_rate", "gradient_clip"):
             require(getattr(self, name) > 0, f"{name} must be positive", getattr(self, name))
@@ -219,6 +225,10 @@ class RunConfig:
     def frames_at(self, step: int) -> int:
         """How many frames of each clip, its first ones, step ``step`` (from 0) learns from."""
         return self.clip_length
+
+    def span(self, frames: int) -> int:
+        """How many frames of the data a clip of so many reaches over."""
+        return self.clip_stride * (frames - 1) + 1
 
 
 @dataclass(frozen=True)

@@ -99,6 +99,11 @@ def export(
         raise ExportError(f"{out}: not a bundle, so it is not replaced; choose another --out")
     model = model_from_checkpoint(checkpoint)
     config = checkpoint.config
+    if config.clip_stride > 1:
+        raise ExportError(
+            f"{run}: its step is {config.clip_stride} frames (clip_stride), a plan's is one; train "
+            "a predictor on its encoder (foresee train --encoder-from) and export that run"
+        )
     with open_training_data(dataset, config, skip_bad=skip_bad) as mixture:
         if mixture.cache.dataset_hash != checkpoint.data["dataset_hash"]:
             named = dataset if isinstance(dataset, Path) else ", ".join(map(str, dataset))

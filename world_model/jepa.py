@@ -222,9 +222,12 @@ class Jepa(nn.Module):
         everyone = gathered(latents)
         with torch.autocast(latents.device.type, enabled=False):  # statistics bear no rounding
             for token in range(self.latent_shape[0]):
-                z = everyone[:, :, token].flatten(0, 1).float()
+                steps = everyone[:, :, token].float()
+                z = steps.flatten(0, 1)
                 if loss.regularizer == "sigreg":
-                    value = sigreg(z, loss.sigreg_projections, generator)
+                    sets = steps.unbind(1) if loss.sigreg_per_step else (z,)
+                    parts = [sigreg(part, loss.sigreg_projections, generator) for part in sets]
+                    value = torch.stack(parts).mean()
                     _add(terms, "sigreg", loss.sigreg_weight * value)
                 else:
                     _add(terms, "variance", loss.variance_weight * variance_loss(z))

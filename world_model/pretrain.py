@@ -71,8 +71,9 @@ class Masked(Method[list[MaskedClips]]):
     def __init__(self, mixture: Mixture, config: PretrainConfig, device: torch.device) -> None:
         """Build for the data."""
         self.mixture, self.config = mixture, config
-        self.starts = mixture.clip_starts(config.clip_length)
-        mixture.cache.clip_starts(config.clip_length, mixture.held_out)  # too short: say so now
+        span = config.span(config.clip_length)
+        self.starts = mixture.clip_starts(span)
+        mixture.cache.clip_starts(span, mixture.held_out)  # too short: say so now
         self.model = MaskedJepa(config).to(device)
         self.normalization: dict[str, list[float]] = {}
 
@@ -123,10 +124,12 @@ class Masked(Method[list[MaskedClips]]):
         report = probe_trunk(
             self.model.target, cache, self.mixture.episodes_seen(step), self.mixture.held_out, rng
         )
-        starts = cache.clip_starts(config.clip_length, self.mixture.held_out)
+        span = config.span(config.clip_length)
+        starts = cache.clip_starts(span, self.mixture.held_out)
         chosen = np.sort(rng.choice(starts, min(_JUDGED_CLIPS, len(starts)), replace=False))
         errors, floors = [], []
-        for values in cache.clips(chosen, config.clip_length).images.values():
+        drawn = cache.clips(chosen, config.clip_length, config.clip_stride)
+        for values in drawn.images.values():
             clips = self._hide(values, rng).to(self.device)
             images = _channels_first(clips.images)
             targets = self.model.targets(images)

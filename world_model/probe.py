@@ -205,10 +205,11 @@ def _rollout_error(
     horizon: int,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    context = model.config.predictor.context
-    starts = cache.clip_starts(context + horizon, episodes)
+    config, context = model.config, model.config.predictor.context
+    starts = cache.clip_starts(config.span(context + horizon), episodes)
     chosen = np.sort(rng.choice(starts, min(clips, len(starts)), replace=False))
-    batch = tensors(cache.clips(chosen, context + horizon)).to(model.device)
+    clips_of = cache.clips(chosen, context + horizon, config.clip_stride)
+    batch = tensors(clips_of).to(model.device)
     images = {name: values.flatten(0, 1) for name, values in batch.images.items()}
     latents = model.encode(images).unflatten(0, (len(chosen), context + horizon))
     proprio = model.standardize_proprio(batch.proprio)

@@ -70,9 +70,9 @@ class ActionConditioned(Method[Clips]):
                     f"{what} in the mapping, or learn an encoder from it with foresee pretrain"
                 )
         self.mixture, self.config = mixture, config
-        self.starts = mixture.clip_starts(config.clip_length)
+        self.starts = mixture.clip_starts(config.span(config.clip_length))
         # Too short to be judged: say so now.
-        cache.clip_starts(config.predictor.context + HORIZON, mixture.held_out)
+        cache.clip_starts(config.span(config.predictor.context + HORIZON), mixture.held_out)
         normalization = _normalization(mixture)
         self.normalization = {k: v.tolist() for k, v in vars(normalization).items()}
         self.model = Jepa(config, dict(cache.spec.cameras), normalization).to(device)
@@ -109,7 +109,8 @@ class ActionConditioned(Method[Clips]):
         if self.encoded is None:
             return draw_clips(self.mixture, self.starts, self.config, step)
         drawn = draw(self.mixture, self.starts, self.config, step, with_images=False)
-        frames = drawn.starts[:, None] + np.arange(self.config.frames_at(step))
+        config = self.config
+        frames = drawn.starts[:, None] + config.clip_stride * np.arange(config.frames_at(step))
         seen = self.encoded[torch.from_numpy(frames)]
         clips = tensors(drawn.clips)
         if self.trunk_alone:

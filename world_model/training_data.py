@@ -36,7 +36,8 @@ def open_training_data(
     """
     bound = None
     if config.cache_gb:
-        bound = Bound(int(config.cache_gb * 1e9), config.clip_length, config.batch)
+        span = config.span(config.clip_length)
+        bound = Bound(int(config.cache_gb * 1e9), span, config.batch)
     return open_mixture(
         dataset,
         config.data_weights,
@@ -89,7 +90,7 @@ def draw(
     rows = ranks.own_rows(config.batch)
     chosen = mixture.draw(starts, config.batch, rng)[rows]
     cache = mixture.cache if with_images else dataclasses.replace(mixture.cache, images={})
-    clips = cache.clips(chosen, config.frames_at(step))
+    clips = cache.clips(chosen, config.frames_at(step), config.clip_stride)
     if config.shift_px:
         for name, images in clips.images.items():
             offsets = rng.integers(0, 2 * config.shift_px + 1, (config.batch, 2))[rows]

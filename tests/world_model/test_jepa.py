@@ -103,6 +103,21 @@ def test_energy_is_the_sum_of_the_terms_that_were_asked_for(
     assert all(p.grad is not None for p in model.encoder.parameters())
 
 
+def test_sigreg_at_each_time_step_does_not_charge_a_clip_for_standing_still() -> None:
+    clips = _clips(32)
+    still = {name: images[:, :1].expand_as(images) for name, images in clips.images.items()}
+
+    def charged(per_step: bool) -> float:
+        loss = LossConfig(sigreg_projections=2048, sigreg_per_step=per_step)
+        model = _model(dataclasses.replace(SMALL, loss=loss)).eval()
+        generator = torch.Generator().manual_seed(0)
+        batch = dataclasses.replace(clips, images=still)
+        return model.energy(batch, generator)["sigreg"].item()
+
+    # Of four equal frames a clip: the same statistic, of four times as many latents.
+    assert charged(False) == pytest.approx(4.0 * charged(True), rel=0.1)
+
+
 def test_image_size_must_fit_the_encoder() -> None:
     scale = Normalization(np.zeros(1), np.ones(1), np.zeros(1), np.ones(1))
     with pytest.raises(TrainConfigError, match="multiple of 16 pixels, got 30x32"):

@@ -21,6 +21,7 @@ from world_model.config import LossConfig
 from world_model.curves import read_losses
 from world_model.data.dataset import DatasetError, DatasetWriter
 from world_model.data.mixture import open_mixture
+from world_model.export import ExportError, export
 from world_model.interrupt import HeldInterrupt
 from world_model.latents import encode_frames
 from world_model.losses import straightening_loss
@@ -69,6 +70,22 @@ def test_with_straightening_latent_paths_bend_less(
     # The dot itself turns: only what its latent turns more than it can be straightened.
     without, with_it = (value - float(straightening_loss(dot)) for value in bent)
     assert with_it < 0.85 * without
+
+
+def test_an_encoder_learned_from_every_second_frame_is_planned_with_after_a_predictor_of_its_own(
+    dots: Path, tmp_path: Path
+) -> None:
+    loss = dataclasses.replace(SMALL.loss, sigreg_per_step=True)
+    config = dataclasses.replace(SMALL, clip_stride=2, loss=loss)
+    report = train(dots, tmp_path / "strided", config, progress=False).validation
+    assert report["rollout_ratio"] < 0.7
+    assert min(report["probe_r2"]["dot.x"], report["probe_r2"]["dot.y"]) > 0.8
+    with pytest.raises(ExportError, match="its step is 2 frames"):
+        export(tmp_path / "strided", dots, tmp_path / "bundle")
+    after = dataclasses.replace(SMALL, encoder_from=str(tmp_path / "strided"))
+    train(dots, tmp_path / "run", after, progress=False)
+    bundle = export(tmp_path / "run", dots, tmp_path / "bundle")
+    assert bundle.spec.model_dt_s == pytest.approx(0.1)
 
 
 def test_the_alarms_tell_when_nothing_keeps_the_latent_from_collapsing() -> None:

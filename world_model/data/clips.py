@@ -15,12 +15,13 @@ from world_model.data.spec import DatasetError, DatasetSpec
 
 @dataclass(frozen=True)
 class Clips:
-    """B clips of L consecutive frames each; the arrays are the caller's own.
+    """B clips of L frames each, evenly spaced; the arrays are the caller's own.
 
     Attributes:
         images: camera name to ``(B, L, H, W, 3)`` uint8, RGB.
         proprio: ``(B, L, P)`` float32, SI.
-        actions: ``(B, L, A)`` float32, SI; ``actions[:, l]`` acts from frame l to frame l+1.
+        actions: ``(B, L, A)`` float32, SI; ``actions[:, l]`` acts from frame l to frame l+1, on
+            average.
     """
 
     images: dict[str, NDArray[np.uint8]]
@@ -92,27 +93,37 @@ class Cache:
         before = np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(starts, counts) + np.arange(counts.sum()) - before
 
-    def clips(self, starts: NDArray[np.integer[Any]], length: int) -> Clips:
+    def clips(self, starts: NDArray[np.integer[Any]], length: int, stride: int = 1) -> Clips:
         """Copy clips out of the maps.
 
         Args:
-            starts: ``(B,)`` first frames, from `clip_starts` of the same length.
+            starts: ``(B,)`` first frames, from `clip_starts` of all frames that a clip reaches
+                over, which are ``stride * (length - 1) + 1``.
             length: frames per clip, L.
+            stride: from one frame of a clip to the next.
 
         Raises:
             IndexError: a clip would begin before the first frame or reach beyond the last.
         """
         starts = np.asarray(starts)
-        if starts.size and (starts.min() < 0 or starts.max() > self.frames - length):
+        span = stride * (length - 1) + 1
+        if starts.size and (starts.min() < 0 or starts.max() > self.frames - span):
             raise IndexError(
-                f"clips of {length} frames start in [0, {self.frames - length}], "
+                f"clips of {span} frames start in [0, {self.frames - span}], "
                 f"got {starts.min()} to {starts.max()}"
             )
-        frames = starts[:, None] + np.arange(length)
+        frames = starts[:, None] + stride * np.arange(length)
+        actions = np.asarray(self.actions)[frames]
+        for later in range(1, stride):  # what acts after a clip is not looked for
+            actions[:, :-1] += np.asarray(self.actions)[frames[:, :-1] + later]
+        actions[:, :-1] /= stride
         return Clips(
-            images={camera: cut(array, starts, length) for camera, array in self.images.items()},
+            images={
+                camera: cut(array, starts, span)[:, ::stride]
+                for camera, array in self.images.items()
+            },
             proprio=np.asarray(self.proprio)[frames],
-            actions=np.asarray(self.actions)[frames],
+            actions=actions,
         )
 
 

@@ -291,6 +291,19 @@ def test_clips_never_leave_their_episode(
     assert clips.images["scene"].shape == (expected, length, 2, 3, 3)
 
 
+def test_a_clip_of_every_third_frame_has_the_mean_of_the_actions_between() -> None:
+    cache = numbered_cache([12, 9])
+    every = cache.clips(np.array([0, 12]), 9)
+    third = cache.clips(np.array([0, 12]), 3, 3)
+    np.testing.assert_array_equal(third.images["scene"], every.images["scene"][:, ::3])
+    np.testing.assert_array_equal(third.proprio, every.proprio[:, ::3][:, :3])
+    means = every.actions[:, :6].reshape(2, 2, 3, -1).mean(axis=2)
+    np.testing.assert_allclose(third.actions[:, :2], means, rtol=1e-6)
+    np.testing.assert_array_equal(third.actions[:, 2], every.actions[:, 6])
+    with pytest.raises(IndexError, match="clips of 7 frames start in \\[0, 14\\]"):
+        cache.clips(np.array([15]), 3, 3)
+
+
 def test_clips_are_the_callers_own(written: Path) -> None:
     cache = build_cache(written, progress=False)
     clips = cache.clips(np.array([0, 0, 100]), 4)
