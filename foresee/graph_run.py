@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,8 +147,9 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
                 f"graph is up after {summary['ready_s']:.1f} s: {', '.join(graph.pids)} "
                 f"(ROS_DOMAIN_ID={graph.domain_id})"
             )
-            with GraphClient(graph.domain_id, next(iter(model.spec.cameras))) as client:
-                _arm(graph, client)
+            camera = next(iter(model.spec.cameras))
+            with GraphClient(graph.domain_id, camera) as client, _deaths_named(graph):
+                client.arm(timeout_s=_PATIENCE_S)
                 for number, target in enumerate(targets, 1):
                     title = f"goal {number}/{len(targets)}"
                     summary["goals"].append(_pursue(graph, client, target, moved, job, title))
@@ -165,10 +167,11 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
     return summary
 
 
-def _arm(graph: Graph, client: GraphClient) -> None:
-    """Arm; of a node that has died meanwhile, say that and not what lacks for it."""
+@contextmanager
+def _deaths_named(graph: Graph) -> Iterator[None]:
+    """Of a node that has died meanwhile, say that and not what lacks for it."""
     try:
-        client.arm(timeout_s=_PATIENCE_S)
+        yield
     except GraphError:
         graph.check()
         raise
