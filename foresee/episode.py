@@ -5,7 +5,7 @@ The world waits while the agent plans. `ros_nodes` runs the same agent in real t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +111,7 @@ def run_episode(
         start_distance_m=start_distance_m,
         final_distance_m=float(info["distance_m"]),
         plan_ms=tuple(plan_ms),
-        also=_also(info),
+        also=also_reached(info),
     )
 
 
@@ -149,9 +149,10 @@ def run_floor(world: gymnasium.Env, seed: int, policy: str) -> EpisodeResult:
         start_distance_m=start_distance_m,
         final_distance_m=float(info["distance_m"]),
         plan_ms=(),
-        also=_also(info),
+        also=also_reached(info),
     )
 
 
-def _also(truth: dict[str, Any]) -> dict[str, bool]:
+def also_reached(truth: Mapping[str, Any]) -> dict[str, bool]:
+    """What a world's truth says of `EpisodeResult.also`."""
     return {name: bool(truth[name]) for name in truth if name.startswith("success_")}

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from controller.configurator import load_task
 from foresee.errors import UsageError
 from foresee.worlds import CAMERA
 from ros_nodes.convert import diagnostic_values, image_to_array
 from world_model.data.bags import read_bag
+from world_model.data.goal_images import read_image
 
 _SIDE = 320
 _CURVE_HEIGHT = 200
@@ -35,7 +37,7 @@ class Recording:
 
     Attributes:
         frames: (time, image ``(H, W, 3)`` uint8), in order.
-        goals: (time, image) for each goal, in order.
+        goals: (time, image) for each goal, in order; of a task the last of its images.
         costs: ``(n, 2)``, time and cost of each plan that has one.
     """
 
@@ -77,11 +79,21 @@ def read_recording(bag: Path) -> Recording:
             frames.append((time_s, image_to_array(message)))
         elif name == f"{CAMERA}/goal_image":
             goals.append((time_s, image_to_array(message)))
+        elif name == "task":
+            goals += [(time_s, image) for image in _end_of(Path(message.data))]
         elif name == "plan_status":
             cost = float(diagnostic_values(message).get("cost", "nan"))
             if np.isfinite(cost):
                 costs.append((time_s, cost))
     return Recording(frames, goals, np.array(costs, np.float64).reshape(-1, 2))
+
+
+def _end_of(task: Path) -> list[NDArray[np.uint8]]:
+    """The image that a task ends with, if it is one and still there."""
+    if not task.is_file():
+        return []
+    files = [goal.image for goal in load_task(task).goals[-1:] if goal.image is not None]
+    return [read_image(file.replace("{camera}", CAMERA)) for file in files]
 
 
 def _rate(recording: Recording) -> Fraction:

@@ -1,11 +1,12 @@
-"""Run the ROS 2 graph in simulation and give the agent goal images, one after the other."""
+"""Run the ROS 2 graph in simulation and give the agent goals, one after the other."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from controller.config import load_agent_config
+from controller.config import AgentConfig, load_agent_config
+from controller.configurator import load_task
+from foresee.episode import also_reached
 from foresee.errors import UsageError
+from foresee.staged_goal import write_staged_goal
 from foresee.statistics import percentiles
 from foresee.worlds import check_seed, core_of, images_of, make_world, world_for
-from ros_nodes.client import GraphClient
+from ros_nodes.client import GraphClient, PlanReport
 from ros_nodes.convert import action_axes, split_gripper
 from ros_nodes.graph import Graph, GraphError, sim_graph
 from ros_nodes.params import CommandParameters, SimParameters
 from sim.assets import FINGER_JOINTS
 from sim.envs.pusht import wrapped
 from sim.gripper import MAX_SPEED_M_S
-from world_model.bundle import ModelSpec
+from world_model.bundle import ModelSpec, agent_settings
 from world_model.runtime import (
     FULL_PRECISION,
     Provider,
@@ -34,6 +38,7 @@ from world_model.runtime import (
 
 _LOOK_EVERY_S = 0.1
 _PATIENCE_S = 30.0  # with a machine that is busy with other things
+_GRACE_S = 1.0  # beyond an episode of the world, which does not wait for the first plan here
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,14 @@ class GraphRun:
         agent: YAML file of the controller's settings, or None for the defaults.
         task: YAML file of a task with settings and model, instead of ``agent``; its goals give way
             to the goal images of the run.
-        goals: goal images, one after the other; the world is not reset in between.
+        goals: how many, one after the other. The world is not reset in between, unless its goals
+            are shown by several images: the first of them shows where things are at the start.
         seed: goal i is the one of the world's seed ``seed + i``.
         image_size: side of the square camera image in pixels.
         provider: ONNX Runtime execution provider.
         variant: precision of the rollouts.
         out: folder for logs and the bag; None for ``runs/run/<time>``.
-        seconds_per_goal: time to reach each.
+        seconds_per_goal: time to reach each; ``None`` for a second more than an episode lasts.
     """
 
     env_id: str
@@ -65,18 +71,21 @@ class GraphRun:
     variant: str = FULL_PRECISION
     out: Path | None = None
     task: Path | None = None
-    seconds_per_goal: float = 6.0
+    seconds_per_goal: float | None = None
 
 
 @dataclass(frozen=True)
 class _Target:
     """Goal images ``(H, W, 3)`` uint8 by camera; to judge by, where the object is, ``(3,)`` m.
 
-    Where the task asks for it, also how the object is turned (rad) and within what.
+    Where the task asks for it, also how the object is turned (rad) and within what. Before the goal
+    come the images of ``stages``, where the world has them.
     """
 
     seed: int
     images: Mapping[str, NDArray[np.uint8]]
+    stages: tuple[Mapping[str, NDArray[np.uint8]], ...]
+    duration_s: float
     position_m: NDArray[np.float64]
     radius_m: float
     yaw_rad: float
@@ -149,10 +158,11 @@ def run_graph(job: GraphRun) -> dict[str, Any]:
             )
             camera = next(iter(model.spec.cameras))
             with GraphClient(graph.domain_id, camera) as client, _deaths_named(graph):
+                show = partial(_show, client, out / "goals", _settings(job))
                 client.arm(timeout_s=_PATIENCE_S)
                 for number, target in enumerate(targets, 1):
                     title = f"goal {number}/{len(targets)}"
-                    summary["goals"].append(_pursue(graph, client, target, moved, job, title))
+                    summary["goals"].append(_pursue(graph, client, target, moved, show, title))
                 client.arm(False)
             summary["restarts"] = graph.restarts
             summary["exit_codes"] = graph.stop()
@@ -213,19 +223,36 @@ def check_request(job: GraphRun) -> None:
         raise UsageError(f"{job.out}: holds a recording already; choose another --out")
 
 
+def _settings(job: GraphRun) -> AgentConfig:
+    """What the agent begins with."""
+    if job.task is not None:
+        return load_task(job.task).agent
+    file = job.agent or agent_settings(job.bundle)
+    return AgentConfig() if file is None else load_agent_config(file)
+
+
 def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
     """The goals, from a world of our own, and the name of the position that is to get there."""
     world = world_for(job.env_id, spec, job.image_size)
+    core = core_of(world)
+    assert world.spec is not None
+    assert world.spec.max_episode_steps is not None
+    episode_s = world.spec.max_episode_steps * core.control_dt_s
     try:
         targets = []
         for seed in range(job.seed, job.seed + job.goals):
             obs, info = world.reset(seed=seed)
             position = np.asarray(info["goal_position_m"], np.float64)
-            images = images_of(world, obs, "goal_image")
-            core, yaw_rad = core_of(world), float(info.get("goal_yaw_rad", 0.0))
             targets.append(
                 _Target(
-                    seed, images, position, core.success_radius_m, yaw_rad, core.success_angle_rad
+                    seed,
+                    images=images_of(world, obs, "goal_image"),
+                    stages=tuple(images_of(world, s, "goal_image") for s in core.subgoals()),
+                    duration_s=job.seconds_per_goal or episode_s + _GRACE_S,
+                    position_m=position,
+                    radius_m=core.success_radius_m,
+                    yaw_rad=float(info.get("goal_yaw_rad", 0.0)),
+                    angle_rad=core.success_angle_rad,
                 )
             )
         moved = "block_position_m" if "block_position_m" in info else "tool_position_m"
@@ -234,29 +261,58 @@ def _targets(job: GraphRun, spec: ModelSpec) -> tuple[list[_Target], str]:
     return targets, moved
 
 
+def _show(
+    client: GraphClient, folder: Path, settings: AgentConfig, target: _Target
+) -> Callable[[PlanReport], bool]:
+    """Give the agent a goal; returns what tells the plans towards it from others."""
+    if not target.stages:
+        stamp_ns = client.set_goal(target.images, _PATIENCE_S)
+        return lambda report: report.goal_stamp_ns == stamp_ns
+    name = f"goal of seed {target.seed}"
+    stages = [*target.stages, target.images]
+    task = write_staged_goal(folder / str(target.seed), name, stages, settings)
+    client.set_task(task, _PATIENCE_S)
+    return lambda report: report.task == name
+
+
 def _pursue(
-    graph: Graph, client: GraphClient, target: _Target, moved: str, job: GraphRun, title: str
+    graph: Graph,
+    client: GraphClient,
+    target: _Target,
+    moved: str,
+    show: Callable[[_Target], Callable[[PlanReport], bool]],
+    title: str,
 ) -> dict[str, Any]:
+    if target.stages:  # the first of them shows where things are at the start
+        client.arm(False)
+        client.reset_world(target.seed)
     start_distance_m, _ = _missing(client.wait_for_truth(), target, moved)
-    goal_stamp_ns = client.set_goal(target.images, _PATIENCE_S)
+    towards_it = show(target)
+    if target.stages:
+        client.arm(timeout_s=_PATIENCE_S)
     began_s = time.monotonic()
     with tqdm(
-        total=round(job.seconds_per_goal, 1),
+        total=round(target.duration_s, 1),
         desc=title,
         bar_format="{desc}: {n:3.1f}/{total:.0f} s |{bar:20}|{postfix}",
         leave=True,
     ) as bar:
-        while (elapsed_s := time.monotonic() - began_s) < job.seconds_per_goal:
+        while (elapsed_s := time.monotonic() - began_s) < target.duration_s:
             time.sleep(_LOOK_EVERY_S)
             graph.check()
-            bar.n = min(elapsed_s, job.seconds_per_goal)
+            bar.n = min(elapsed_s, target.duration_s)
             missing = _missing(client.wait_for_truth(), target, moved)
             bar.set_postfix_str(_progress(client, *missing))
-    reports = client.plan_reports(goal_stamp_ns)
+    reports = [report for report in client.plan_reports() if towards_it(report)]
     duration_s = time.monotonic() - began_s
     truth = client.wait_for_truth()
-    held = bool(truth.get("holding", 0.0))
     final_distance_m, final_angle_rad = _missing(truth, target, moved)
+    also = {}
+    if target.stages:  # the world is this goal's own and judges by itself
+        success, also = bool(truth["success"]), also_reached(truth)
+    else:
+        held = bool(truth.get("holding", 0.0))
+        success = target.reached(final_distance_m, final_angle_rad, held)
     if not reports:
         raise GraphError(f"agent_node made no plan towards {title}; see its log")
     return {
@@ -264,7 +320,8 @@ def _pursue(
         "start_distance_m": round(start_distance_m, 4),
         "final_distance_m": round(final_distance_m, 4),
         "final_angle_rad": None if final_angle_rad is None else round(final_angle_rad, 4),
-        "success": target.reached(final_distance_m, final_angle_rad, held),
+        "success": success,
+        "also": also,
         "plans": len(reports),
         "usable_plans": sum(report.usable for report in reports),
         "plan_hz": round(len(reports) / duration_s, 2),

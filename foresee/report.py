@@ -10,8 +10,8 @@ def table(summary: dict[str, Any]) -> str:
 
     Args:
         summary: has ``provider`` and ``goals``, a list of ``start_distance_m``,
-            ``final_distance_m``, ``success``, ``plan_ms`` with p99, and for real-time runs
-            ``plan_hz`` and ``latency_ms`` with p99.
+            ``final_distance_m``, ``success``, ``also`` (as of `foresee.episode.EpisodeResult`),
+            ``plan_ms`` with p99, and for real-time runs ``plan_hz`` and ``latency_ms`` with p99.
     """
     rows = summary["goals"]
     if not rows:
@@ -22,7 +22,8 @@ def table(summary: dict[str, Any]) -> str:
         + ("plans/s   latency p99" if real_time else "plan p50   plan p99")
     ]
     for number, row in enumerate(rows, 1):
-        mark = "reached" if row["success"] else "missed"
+        also = [name.removeprefix("success_") for name, ok in row["also"].items() if ok]
+        mark = ", ".join(["reached" if row["success"] else "missed", *also])
         timing = (
             f"{row['plan_hz']:7.1f}   {row['latency_ms']['p99']:8.0f} ms"
             if real_time

@@ -115,6 +115,7 @@ def _row(result: EpisodeResult) -> dict[str, Any]:
     return {
         "seed": result.seed,
         "success": result.success,
+        "also": result.also,
         "start_distance_m": round(result.start_distance_m, 4),
         "final_distance_m": round(result.final_distance_m, 4),
         "plan_ms": plan_ms,

@@ -398,6 +398,8 @@ class RecorderParameters:
             "front/camera_info",
             "scene/goal_image",
             "front/goal_image",
+            "goal_file",
+            "task",
             "joint_states",
             "tool_pose",
             "servo_node/delta_twist_cmds",
