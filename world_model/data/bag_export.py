@@ -83,7 +83,11 @@ def mapping_of(spec: DatasetSpec) -> ImportMapping:
     limits = dict(
         zip(spec.action_names, zip(spec.action_low, spec.action_high, strict=True), strict=True)
     )
-    action = ActionSignal("/action", paths(spec.action_names), limits=limits) if limits else None
+
+    def actions() -> tuple[ActionSignal, ...]:
+        fields = paths(spec.action_names)  # one message for each frame
+        return (ActionSignal("/action", fields, limits=limits, per_step="first"),) if fields else ()
+
     return ImportMapping(
         rate_hz=spec.fps,
         cameras={
@@ -91,7 +95,7 @@ def mapping_of(spec: DatasetSpec) -> ImportMapping:
             for name, size in spec.cameras.items()
         },
         proprio=signals("/proprio", spec.proprio_names),
-        actions=(action,) if action else (),
+        actions=actions(),
         evaluation=signals("/evaluation", spec.evaluation_names),
         episodes=EpisodeRules(duration_s=None, min_s=0.0, marker="/episode", every_image=True),
         robot_type=spec.robot_type,

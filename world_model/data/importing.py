@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from world_model.data import layout
 from world_model.data.build import build_episode
 from world_model.data.mapping import Mapping as ImportMapping
-from world_model.data.plan import Account, Plan, plan_recording
+from world_model.data.plan import EVERY_IMAGE, Account, Plan, plan_recording
 from world_model.data.recover import recover
 from world_model.data.sources.bag import BagRecording, find_bags
 from world_model.data.sources.folder import find_folders
@@ -33,6 +34,11 @@ from world_model.data.stats import RunningStats
 from world_model.data.streams import Recording
 from world_model.data.units import doubt
 from world_model.data.writer import DatasetWriter
+
+# A step of one image more or less is told of where it is so large a share of a step,
+_UNEVEN = 0.2
+# and where the rates are no multiple of each other by more than this, in images.
+_OFF = 0.03
 
 
 @dataclass
@@ -159,7 +165,7 @@ def import_dataset(
             raise DatasetError(f"{source}: gave no episode; {_why(report, mapping)}")
         writer.flush()
         report.episodes, report.frames = writer.episodes, writer.frames
-        report.warnings = warnings_of(mapping, writer.stats)
+        report.warnings = warnings_of(mapping, writer.stats) + _uneven(mapping, report.cameras)
     layout.write_json(out / layout.REPORT, dataclasses.asdict(report))
     return report
 
@@ -276,6 +282,23 @@ def warnings_of(mapping: ImportMapping, stats: Mapping[str, RunningStats]) -> li
                 f"{allowed_high:.4g}; planning will stay within the limits"
             )
     return lines
+
+
+def _uneven(mapping: ImportMapping, cameras: Mapping[str, Account]) -> list[str]:
+    """Whether steps are of different lengths, because the camera's rate is no multiple of ours."""
+    first = next(iter(mapping.cameras))
+    images = cameras[first].rate_hz / mapping.rate_hz
+    fewer, more = math.floor(images), math.ceil(images)
+    off = abs(images - round(images))
+    if mapping.episodes.every_image or images < EVERY_IMAGE or off < _OFF or _UNEVEN * images > 1:
+        return []
+    rate_hz = cameras[first].rate_hz
+    shorter_ms, longer_ms = 1e3 * fewer / rate_hz, 1e3 * more / rate_hz
+    return [
+        f"{first} has {rate_hz:.3g} images/s, rate_hz is {mapping.rate_hz:g}: steps are of {fewer} "
+        f"and of {more} images, {shorter_ms:.0f} and {longer_ms:.0f} ms; with rate_hz "
+        f"{rate_hz / more:.3g} or {rate_hz / fewer:.3g} they are even"
+    ]
 
 
 def _why(report: ImportReport, mapping: ImportMapping) -> str:

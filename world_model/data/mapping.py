@@ -101,8 +101,8 @@ class ActionSignal(Signal):
 
     Attributes:
         limits: lowest and highest command the robot allows, in ``unit``; for all, or by name.
-        per_step: "first": the command that holds at the frame; "mean": the average of what holds
-            from this frame to the next, which is right for velocities sent faster than frames.
+        per_step: "mean": the average of what holds from this frame to the next, which is what an
+            agent counts as applied; "first": the command that holds at the frame.
         hold_s: after this long without a command it no longer holds; None for never.
         silent: what then: "zero": the robot stops and the action is 0; "split": no frames;
             "hold": the last command holds for ever, as position targets do.
@@ -111,7 +111,7 @@ class ActionSignal(Signal):
     limits: tuple[float, float] | MappingType[str, tuple[float, float]] = field(
         default_factory=dict
     )
-    per_step: Literal["first", "mean"] = "first"
+    per_step: Literal["first", "mean"] = "mean"
     hold_s: float | None = None
     silent: Literal["zero", "split", "hold"] = "hold"
 

@@ -19,6 +19,8 @@ from world_model.data.mapping import NS_PER_S, ActionSignal, Mapping
 from world_model.data.spec import DatasetError
 from world_model.data.streams import Marker, Stream
 
+EVERY_IMAGE = 1.12  # up to so many images for a frame, every image is one
+
 
 @dataclass(frozen=True)
 class PlannedEpisode:
@@ -129,7 +131,7 @@ def _check_rate(mapping: Mapping, reference: Stream, first: str) -> None:
         raise DatasetError(f"{said}{mapping.rate_hz:g}; ask for less")
     if ratio > 1.4 and mapping.episodes.every_image:
         raise DatasetError(f"{said}{mapping.rate_hz:g}; leave every_image away")
-    if 1.12 < ratio < 1.33 and not mapping.episodes.every_image:
+    if EVERY_IMAGE < ratio < 1.33 and not mapping.episodes.every_image:
         rate_hz = ratio * mapping.rate_hz
         raise DatasetError(
             f"{said}{mapping.rate_hz:g}: some steps would be of one image and some of two; ask for "

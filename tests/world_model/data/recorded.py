@@ -32,7 +32,13 @@ CONFIG: dict[str, Any] = {
     "cameras": {"cam": {"topic": "/cam", "size": [16, 16]}},
     "proprio": [{"topic": "/joints", "joints": ["a", "b"], "unit": "rad"}],
     "actions": [
-        {"topic": "/cmd", "fields": {"v": "twist.linear.x"}, "unit": "m/s", "limits": [-1, 1]}
+        {
+            "topic": "/cmd",
+            "fields": {"v": "twist.linear.x"},
+            "unit": "m/s",
+            "limits": [-1, 1],
+            "per_step": "first",
+        }
     ],
     "episodes": {"duration_s": 2.0, "min_s": 0.5},
 }

@@ -342,6 +342,16 @@ def test_units_become_si_and_wrong_ones_are_doubted(tmp_path: Path) -> None:
     assert "b.position runs from 24.06 to 57.3: that looks like deg, not rad" in report.warnings[1]
 
 
+@pytest.mark.parametrize(("rate_hz", "even"), [(10.9, True), (15.0, False), (29.9, True)])
+def test_uneven_steps_are_told(tmp_path: Path, rate_hz: float, even: bool) -> None:
+    report, _ = taken(record(tmp_path / "bag", Scene(rate_hz=rate_hz)), tmp_path / "set")
+    told = [
+        "cam has 15 images/s, rate_hz is 10: steps are of 1 and of 2 images, 67 and 133 ms; with "
+        "rate_hz 7.5 or 15 they are even"
+    ]
+    assert report.warnings == ([] if even else told)
+
+
 def test_actions_beyond_their_limits_are_told(tmp_path: Path) -> None:
     action = {**CONFIG["actions"][0], "limits": [-0.01, 0.01]}
     report, _ = taken(record(tmp_path / "bag"), tmp_path / "set", mapping(actions=[action]))
