@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from controller.agent import Agent
-from controller.config import AgentConfig, PlannerConfig
+from controller.config import AgentConfig
 from controller.types import Observation
 from foresee.statistics import wilson_interval
 from world_model.runtime import OnnxWorldModel
@@ -38,7 +38,7 @@ def deadlines(model: OnnxWorldModel, seconds: float) -> list[dict[str, Any]]:
 
 
 def _run(model: OnnxWorldModel, seconds: float, name: str) -> dict[str, Any]:
-    agent = Agent(model, AgentConfig(planner=PlannerConfig(adapt=True), deadline_s=_DEADLINE_S))
+    agent = Agent(model, AgentConfig(deadline_s=_DEADLINE_S))
     spec, rng = model.spec, np.random.default_rng(0)
 
     def images() -> dict[str, np.ndarray]:
@@ -49,7 +49,7 @@ def _run(model: OnnxWorldModel, seconds: float, name: str) -> dict[str, Any]:
 
     agent.set_goal(images())
     proprio = np.zeros(len(spec.proprio_names), np.float32)
-    late, unusable, handled, took = 0, 0, 0, []
+    late, unusable, handled, took, searched = 0, 0, 0, [], []
     count = round(seconds / _PERIOD_S)
     begin_s = time.monotonic()
     for number in tqdm(range(count), desc=f"deadlines, {name}", unit="plan"):
@@ -60,6 +60,7 @@ def _run(model: OnnxWorldModel, seconds: float, name: str) -> dict[str, Any]:
         began_s = time.monotonic()
         plan = agent.step(seen)
         took.append(time.monotonic() - began_s)
+        searched.append(plan.effort.samples * plan.effort.iterations)
         action = plan.action_at(stamp_ns)
         within = bool(np.all(action >= spec.action_low) and np.all(action <= spec.action_high))
         missed = took[-1] > _DEADLINE_S
@@ -75,6 +76,7 @@ def _run(model: OnnxWorldModel, seconds: float, name: str) -> dict[str, Any]:
         "ci95": [round(low, 5), round(high, 5)],
         "misses_handled": int(handled),
         "unusable": int(unusable),
+        "candidates_p50": float(np.median(searched)),
         "plan_ms": {
             "p50": round(1e3 * float(np.median(took)), 1),
             "p99": round(1e3 * float(np.percentile(took, 99)), 1),

@@ -99,11 +99,15 @@ def _run(task: tuple[Setting, int]) -> Episode:
 def closed_loop(
     settings: Sequence[Setting], seeds: Sequence[int], env_id: str, bundle: Path, workers: int = 0
 ) -> list[dict[str, Any]]:
-    """Every setting on every seed, interleaved; a row for each setting."""
+    """Every setting on every seed, interleaved; a row for each setting.
+
+    ``cost_beyond_first_cm`` compares it with the first one, seed by seed.
+    """
     tasks = [(setting, seed) for seed in seeds for setting in settings]
     work = map_in_processes(_run, tasks, workers or os.cpu_count() or 1, _start, (env_id, bundle))
     results = list(tqdm(work, total=len(tasks), unit="episode", desc="closed loop"))
-    rows = []
+    rows: list[dict[str, Any]] = []
+    of_first = np.array([episode.mean_distance_m for episode in results[:: len(settings)]])
     for index, setting in enumerate(settings):
         mine = results[index :: len(settings)]
         wins = sum(episode.success for episode in mine)
@@ -111,6 +115,8 @@ def closed_loop(
         ends = np.array([episode.final_distance_m for episode in mine])
         times = np.concatenate([episode.plan_ms for episode in mine])
         low, high = _bootstrap(costs)
+        beyond = costs - of_first
+        less, more = _bootstrap(beyond)
         rows.append(
             {
                 "name": setting.name,
@@ -120,6 +126,8 @@ def closed_loop(
                 "success_ci95": [round(v, 4) for v in wilson_interval(wins, len(mine))],
                 "cost_cm": round(100 * float(costs.mean()), 3),
                 "cost_ci95_cm": [round(100 * low, 3), round(100 * high, 3)],
+                "cost_beyond_first_cm": round(100 * float(beyond.mean()), 3),
+                "cost_beyond_first_ci95_cm": [round(100 * less, 3), round(100 * more, 3)],
                 "final_median_cm": round(100 * float(np.median(ends)), 3),
                 "plan_cpu_ms": {
                     "p50": round(float(np.median(times)), 2),

@@ -33,6 +33,9 @@ Array = NDArray[np.float32]
 # other work every one may be interrupted.
 _RESERVE = 1.25
 
+# And this share of the time there is stays free for the last one.
+_SPARE = 0.08
+
 
 @dataclass(frozen=True)
 class _Best:
@@ -143,6 +146,8 @@ class Actor:
             known_s = 0.0 if warm_start is None else warm_start.sample_s
             mean, old, kept = self._begin(warm_start, candidates, state.stamp_ns)
             search_ns = time.monotonic_ns()
+            if deadline_ns is not None:
+                deadline_ns -= round(_SPARE * max(deadline_ns - search_ns, 0))
             asked = effort or affordable(self._config, deadline_ns, search_ns, known_s)
             if effort is not None:
                 deadline_ns = None
@@ -215,7 +220,9 @@ class Actor:
     ) -> _Progress:
         """Iterate until done or out of time."""
         found = _Progress(asked.horizon, elites=old if len(old) else None)
-        moving = (self._knot_steps < asked.horizon).astype(np.float32)[:, None]
+        moving: Array | None = None  # those that count, where not all of the horizon is searched
+        if asked.horizon < self._config.horizon:
+            moving = (self._knot_steps < asked.horizon).astype(np.float32)[:, None]
         optimizer = self._optimizer
         distribution = begun = optimizer.start(mean, kept)
         longest_ns = 0
@@ -228,7 +235,7 @@ class Actor:
         while iteration < asked.iterations and in_time():
             count = optimizer.count(asked.samples, iteration)
             samples = optimizer.sample(distribution, rng, count)
-            if asked.horizon < self._config.horizon:
+            if moving is not None:
                 samples *= moving
             costs = self._judge(samples, context, found)
             distribution = optimizer.update(distribution, samples, costs)
@@ -238,7 +245,8 @@ class Actor:
         # The last update has a mean that nobody has tried; it is often the best of all.
         last = iteration > 0 and asked.mean_tried and in_time()
         if last:
-            self._judge((distribution.mean * moving)[None], context, found)
+            untried = distribution.mean if moving is None else distribution.mean * moving
+            self._judge(untried[None], context, found)
         found.effort = Effort(asked.samples, iteration, last, asked.horizon)
         if distribution is not begun:  # else nobody knows which of those kept are any good
             found.elites = optimizer.carried(distribution)

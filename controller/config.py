@@ -40,8 +40,8 @@ class PlannerConfig:
         adapt: with a deadline, take fewer samples, then fewer iterations and then a shorter
             horizon, as far as the plan before says that all of it would come too late. The
             deadline holds without it too, but then only iterations are given up.
-        min_samples: adapt: iterations are given up rather than having fewer samples, 4 to
-            ``samples``.
+        min_samples: adapt: iterations are given up rather than having fewer samples, at least 4;
+            ``samples`` where that is less.
         std: std of the noise at the start, in halves of the action range, above 0.
         noise_beta: colour of the noise along the knots, power spectrum ``1/f**beta``: 0 is white,
             larger is smoother; 0 to 4.
@@ -67,7 +67,7 @@ class PlannerConfig:
     interpolation: Interpolation = "hold"
     samples: int = 300
     iterations: int = 4
-    adapt: bool = False
+    adapt: bool = True
     min_samples: int = 64
     std: float = 1.0
     noise_beta: float = 2.0
@@ -95,8 +95,8 @@ class PlannerConfig:
         require(self.samples >= 4, f"samples must be at least 4, not {self.samples}")
         require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
         require(
-            not self.adapt or 4 <= self.min_samples <= self.samples,
-            f"min_samples must be 4 to samples ({self.samples}), not {self.min_samples}",
+            self.min_samples >= 4,
+            f"min_samples must be at least 4, not {self.min_samples}",
         )
         require(self.std > 0, f"std must be above 0, not {self.std}")
         require(0 <= self.noise_beta <= 4, f"noise_beta must be 0 to 4, not {self.noise_beta}")

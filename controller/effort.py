@@ -27,15 +27,16 @@ def affordable(
         return most
     # A tenth stays free: an iteration that does not fit any more would be time lost.
     total = 0.9 * (deadline_ns - now_ns) / NS_PER_S / sample_s
+    fewest = min(config.min_samples, config.samples)
     samples = int(total / config.iterations)
-    if samples >= config.min_samples:
+    if samples >= fewest:
         return most._replace(samples=min(samples, config.samples))
-    least = most._replace(samples=config.min_samples, iterations=1)
-    iterations = int(total / config.min_samples)
+    least = most._replace(samples=fewest, iterations=1)
+    iterations = int(total / fewest)
     if iterations >= 1:
         return least._replace(iterations=iterations)
     # It ends where a knot begins, so that all knots after it can rest.
     ends = knot_steps(config.horizon, config.knots, config.interpolation)[1:].tolist()
-    steps = total / config.min_samples * config.horizon
+    steps = total / fewest * config.horizon
     fitting = [end for end in ends if end <= steps] or ends[:1] or [config.horizon]
     return least._replace(horizon=max(fitting))

@@ -6,6 +6,7 @@ Three things stand above the costs. What is not finite is out. What is absurd is
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -50,7 +51,7 @@ def rank(judgement: Judgement) -> Ranking:
         admissible = bool(passed.any())
         costs = np.where(passed, costs, np.float32(np.nan)) if admissible else violation
     first = int(costs.argmin())  # NumPy gives a NaN where there is one
-    if not np.isfinite(costs[first]):
+    if not math.isfinite(costs[first]):
         finite = np.isfinite(costs)
         if not finite.any():
             return Ranking(costs, None, False, quarantined)
@@ -71,10 +72,12 @@ def quarantine(costs: Array) -> tuple[Array, int]:
     Returns:
         ``(B,)`` with NaN for whoever is out (the argument itself when nobody is), and how many.
     """
+    if len(costs) == 1:
+        return costs, int(not math.isfinite(costs[0]))
     ordered = np.sort(costs)  # -inf first, +inf and then NaN last
     first, last = float(ordered[0]), float(ordered[-1])
     finite = ordered
-    if not (np.isfinite(first) and np.isfinite(last)):
+    if not (math.isfinite(first) and math.isfinite(last)):
         finite = ordered[np.isfinite(ordered)]
         if len(finite) == 0:
             return costs, len(costs)

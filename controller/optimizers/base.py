@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from controller.config import PlannerConfig
-from controller.optimizers.noise import NoisePool
+from controller.optimizers.noise import BLOCK, NoisePool
 
 Array = NDArray[np.float32]
 
@@ -84,6 +85,7 @@ class Sampling:
         self._clip_to = (low[0, 0], high[0, 0]) if shared else (self._low, self._high)
         self._pool = NoisePool(config.knots, self._shape[1], config.noise_beta, config.samples)
         self._none = np.zeros((0, *self._shape), np.float32)
+        self._wide = np.empty((BLOCK, self._shape[0] * self._shape[1]), np.float32)  # for `sample`
 
     def start(self, mean: Array, kept: Array) -> Distribution:
         """The distribution of the first iteration; see `Optimizer.start`."""
@@ -99,12 +101,18 @@ class Sampling:
 
     def sample(self, distribution: Distribution, rng: np.random.Generator, count: int) -> Array:
         """Draw ``(count, K, A)`` knots, SI, all within bounds; see `Optimizer.sample`."""
-        # One row per sample: NumPy is several times slower on short inner axes such as A.
-        samples = self._pool.read(rng, count) * distribution.std.reshape(-1)
-        samples += distribution.mean.reshape(-1)
+        # One row per sample, and whole blocks of rows: NumPy is several times slower on short axes.
+        blocks, size = -(-count // BLOCK), self._wide.shape[1]
+        mean, block = distribution.mean.reshape(-1), self._wide
+        block[:] = distribution.std.reshape(-1)
+        noise = self._pool.read(rng, blocks * BLOCK)
+        samples = noise.reshape(blocks, -1) * block.reshape(-1)
+        block[:] = mean
+        samples += block.reshape(-1)
+        samples = samples.reshape(-1, size)[:count]
         kept = distribution.kept[: count - 1]
-        samples[0] = distribution.mean.reshape(-1)
-        samples[1 : 1 + len(kept)] = kept.reshape(len(kept), samples.shape[1])
+        samples[0] = mean
+        samples[1 : 1 + len(kept)] = kept.reshape(len(kept), size)
         return self._within_bounds(samples).reshape(count, *self._shape)
 
     def _within_bounds(self, rows: Array) -> Array:
@@ -116,7 +124,7 @@ class Sampling:
 
 def finite_only(samples: Array, costs: Array) -> tuple[Array, Array]:
     """The samples ``(B, K, A)`` whose cost is finite, and their costs ``(B,)``."""
-    finite = np.isfinite(costs)
-    if finite.all():
+    if math.isfinite(costs.dot(costs)):  # much sooner known than for each
         return samples, costs
+    finite = np.isfinite(costs)
     return samples[finite], costs[finite]

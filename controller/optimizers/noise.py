@@ -13,6 +13,8 @@ Array = NDArray[np.float32]
 
 _POOL_SEED = 20240229
 
+BLOCK = 8  # rows are worked on so many at a time: NumPy is slower on many short ones
+
 
 def coloured_noise(
     rng: np.random.Generator, count: int, knots: int, actions: int, beta: float
@@ -52,11 +54,11 @@ class NoisePool:
             knots: K.
             actions: A.
             beta: colour, see `coloured_noise`.
-            count: the most that will be asked for at once.
+            count: the most that will be asked for at once, not yet rounded up to whole blocks.
         """
         rng = np.random.default_rng(_POOL_SEED)
         self._size = max(8192, 8 * count)
-        pool = coloured_noise(rng, self._size + count, knots, actions, beta)
+        pool = coloured_noise(rng, self._size + count + BLOCK - 1, knots, actions, beta)
         self._pool = pool.reshape(len(pool), knots * actions)
 
     def read(self, rng: np.random.Generator, count: int) -> Array:
@@ -64,7 +66,7 @@ class NoisePool:
 
         Args:
             rng: picks where.
-            count: at most the ``count`` the pool was built for.
+            count: at most the ``count`` the pool was built for, rounded up to whole blocks.
 
         Returns:
             ``(count, K*A)``, a view: do not write to it.

@@ -171,8 +171,25 @@ def test_colour_makes_neighbours_alike():
     assert 0.3 < correlation(1.0) < correlation(2.0) < correlation(4.0) < 1.0
 
 
+@pytest.mark.parametrize("count", [1, 5, 8, 21, 64])
+def test_a_sample_is_the_mean_and_noise_of_the_pool(count):
+    config = config_for("cem", samples=64)
+    optimizer = build_optimizer(config, LOW, HIGH)
+    rng = np.random.default_rng(1)
+    mean = rng.uniform(-0.5, 0.5, (4, 2)).astype(np.float32)
+    std = rng.uniform(0.1, 1.0, (4, 2)).astype(np.float32)
+    samples = optimizer.sample(
+        Distribution(mean, std, mean[None] / 2), np.random.default_rng(2), count
+    )
+    noise = NoisePool(4, 2, config.noise_beta, 64).read(np.random.default_rng(2), count)
+    expected = mean + std * noise.reshape(count, 4, 2)
+    expected[0] = mean
+    expected[1:2] = mean / 2
+    np.testing.assert_allclose(samples, expected.clip(LOW, HIGH), rtol=1e-6)
+
+
 def test_pool_reads_stay_inside():
-    pool = NoisePool(knots=2, actions=1, beta=0.0, count=16)
+    pool = NoisePool(knots=2, actions=1, beta=0.0, count=13)
 
     class Last:
         """Picks the last place there is."""
