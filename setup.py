@@ -74,7 +74,7 @@ setup(
         ("share/ament_index/resource_index/packages", ["resource/foresee"]),
         ("share/foresee", ["package.xml"]),
         ("share/foresee/launch", glob("launch/*.launch.py")),
-        ("share/foresee/config", glob("config/*.yaml")),
+        ("share/foresee/config", glob("config/*.yaml") + glob("config/*.xml")),
         ("share/foresee/config/robots", glob("config/robots/*")),
     ],
 )

@@ -199,7 +199,12 @@ class _Wrong:
 
 
 class _Judge:
-    """Looks at each command as the actuator gets it; shares no code with the filter's bounds."""
+    """Looks at each command as the actuator gets it.
+
+    Speeds, accelerations and jerks it counts by itself. Where braking leads, how far bodies are
+    apart and what stops the robot it takes from the code that the filter uses, which has tests of
+    its own.
+    """
 
     def __init__(self, robot: Robot) -> None:
         self._robot = robot

@@ -290,7 +290,8 @@ def section(found: dict[str, Any]) -> str:
         "## Messages that hold nothing right\n\n"
         f"`python -m benchmarks.fuzz --messages {found['messages']}` (seed {found['seed']}, "
         f"{found['plant']}): valid plans and images are cut off and garbage takes their place on "
-        f"{len(found['sent'])} topics. Of {found['commands_meanwhile']} commands meanwhile "
+        f"{len(found['sent'])} topics (sent; how many arrived is not counted). Of "
+        f"{found['commands_meanwhile']} commands meanwhile "
         f"{found['commands_that_moved']} moved anything; {len(found['violations'])} rules were "
         f"broken; {same} before and after; {ways} before and after it.\n"
     )

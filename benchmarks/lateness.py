@@ -125,9 +125,14 @@ def section(found: dict[str, Any]) -> str:
         "## Late commands, old frames\n",
         f"`python -m benchmarks.lateness --seconds {found['seconds']:g}` (Reach in simulation, "
         f"seed {found['seed']}, {found['cpu_count']} cores). Lateness is that of the 100 commands "
-        "a second against their deadlines: p99 of the last ten seconds, the median and the worst "
-        "of those read every 3 s; latency is from a frame's capture to its plan. Asked: p99 of at "
-        "most 1 ms idle, 5 ms with all cores busy, and 100 ms.\n",
+        "a second against their deadlines when their tick begins (run as root: under "
+        "SCHED_FIFO): p99 of the last ten seconds, the median and the worst of those read every 3 "
+        "s; the command leaves within *then to be sent*. Latency is from a frame's capture to its "
+        "plan. Asked: p99 of at most 1 ms idle, 5 ms with all cores busy, and 100 ms from camera "
+        "to command. A plan takes effect one step of the model, 100 ms, after its frame "
+        "(`latency_steps`), so its first command leaves 100 to 110 ms after the capture however "
+        "soon it was there: **that is up to a tick more than asked**, and a plan that is later "
+        "still is followed from its middle.\n",
         "| | goals | plans, usable | lateness p99, ms | worst p99 | then to be sent, p99, ms | "
         "ticks missed | latency p50, ms | p99, ms |",
         "|---" * 9 + "|",

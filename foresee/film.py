@@ -93,7 +93,8 @@ def _end_of(task: Path) -> list[NDArray[np.uint8]]:
     if not task.is_file():
         return []
     files = [goal.image for goal in load_task(task).goals[-1:] if goal.image is not None]
-    return [read_image(file.replace("{camera}", CAMERA)) for file in files]
+    paths = [Path(file.replace("{camera}", CAMERA)) for file in files]
+    return [read_image(path) for path in paths if path.is_file()]
 
 
 def _rate(recording: Recording) -> Fraction:

@@ -303,11 +303,11 @@ def _pursue(
             bar.n = min(elapsed_s, target.duration_s)
             missing = _missing(client.wait_for_truth(), target, moved)
             bar.set_postfix_str(_progress(client, *missing))
-    reports = [report for report in client.plan_reports() if towards_it(report)]
+    reports = [r for r in client.plan_reports() if r.received_s >= began_s and towards_it(r)]
     duration_s = time.monotonic() - began_s
     truth = client.wait_for_truth()
     final_distance_m, final_angle_rad = _missing(truth, target, moved)
-    also = {}
+    also: dict[str, bool] = {}
     if target.stages:  # the world is this goal's own and judges by itself
         success, also = bool(truth["success"]), also_reached(truth)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import rclpy
@@ -25,6 +25,7 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
@@ -173,6 +174,16 @@ class GraphClient:
             GraphError: no answer.
         """
         _call(self._estop, Trigger.Request(), Trigger.Response, timeout_s)
+
+    def publisher(self, kind: type[Any], topic: str, quality: QoSProfile) -> Publisher:
+        """A publisher of this client's node, for what has no method here.
+
+        Args:
+            kind: of the messages.
+            topic: its name, in the client's namespace.
+            quality: of service.
+        """
+        return self._node.create_publisher(kind, topic, quality)
 
     def clear_estop(self, timeout_s: float = 5.0) -> None:
         """Clear a latched e-stop, as a person would; the robot must then be armed again.

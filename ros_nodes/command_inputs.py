@@ -226,7 +226,7 @@ class CommandInputs:
         gripper = 0.0
         if action is not None and self._names[-1] == GRIPPER_ACTION:
             action, gripper = action[:-1], float(action[-1])
-        reading, status = self._reading, self._status
+        reading, agent = self._reading, self.agent
         situation = Situation(
             armed=armed,
             estop=estop,
@@ -238,14 +238,23 @@ class CommandInputs:
             position_age_s=float("inf")
             if reading is None
             else _age_s(reading.stamp_ns, reading.arrived_s, stamp_ns, now_s),
-            image_age_s=0.0
-            if status is None  # it is watched from when an agent first speaks of one
-            else _age_s(status.image_news_ns, status.arrived_s, stamp_ns, now_s),
-            agent_alive=self.agent in ("unknown", "runs"),
-            surprise=0.0 if status is None else status.surprise,
+            image_age_s=self._image_age_s(agent, stamp_ns, now_s),
+            agent_alive=agent in ("unknown", "runs"),
+            surprise=0.0 if self._status is None else self._status.surprise,
             position_stamp_ns=None if reading is None else reading.stamp_ns,
         )
         return situation, gripper
+
+    def _image_age_s(self, agent: str, stamp_ns: int, now_s: float) -> float:
+        """Age of the image that is planned from.
+
+        Where no agent is known of, the plans are a program's, which plans from none. One that is
+        known, and never says what it plans from, cannot be trusted to see.
+        """
+        status = self._status
+        if status is None:
+            return 0.0 if agent == "unknown" else float("inf")
+        return _age_s(status.image_news_ns, status.arrived_s, stamp_ns, now_s)
 
 
 def _age_s(stamp_ns: int, arrived_s: float, now_ns: int, now_s: float) -> float:

@@ -62,6 +62,19 @@ _ZEROS_AFTER = 10  # commands of rest that end a motion
 _WHAT_IT_DOES = {"stands still": "stands still", "gone": "has ended"}  # and must not, in words
 
 
+def clock_jumped(clock_s: float, elapsed_s: float, simulated: bool) -> bool:
+    """Whether the clock that stamps everything jumped; simulated time may be slow, but not go back.
+
+    Args:
+        clock_s: how far it went on.
+        elapsed_s: how much time has passed.
+        simulated: whether it is the simulation's.
+    """
+    slow_s = elapsed_s if simulated else 0.0
+    steady = -_CLOCK_JUMP_S - slow_s <= clock_s - elapsed_s <= _CLOCK_JUMP_S
+    return not steady or (simulated and clock_s < 0.0)
+
+
 class CommandNode(Node):
     """See the module's text. Everything public is called by `run_node` on the main thread."""
 
@@ -327,14 +340,10 @@ class CommandNode(Node):
             deadline_ns += (missed + 1) * period_ns
 
     def _watch_clock(self, clock_s: float, elapsed_s: float) -> None:
-        """Stop when the clock that stamps everything jumps; simulated time may be slow."""
-        slow_s = elapsed_s if self._simulated_time else 0.0
-        if -_CLOCK_JUMP_S - slow_s <= clock_s - elapsed_s <= _CLOCK_JUMP_S and not (
-            self._simulated_time and clock_s < 0.0
-        ):
-            return
-        self._disarm(f"the clock jumped by {clock_s - elapsed_s:.3f} s")
-        self._inputs.forget()
+        """Stop when the clock that stamps everything jumps."""
+        if clock_jumped(clock_s, elapsed_s, self._simulated_time):
+            self._disarm(f"the clock jumped by {clock_s - elapsed_s:.3f} s")
+            self._inputs.forget()
 
     def _tick(self, stamp_ns: int, now_s: float, elapsed_s: float) -> bool:
         """One command; returns whether the robot still moves or is owed one."""

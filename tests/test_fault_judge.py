@@ -175,6 +175,19 @@ def test_finds_motion_long_after_the_last_plan() -> None:
     assert rules_broken(held_up) == {"command age"}  # new here, and old
 
 
+def test_finds_that_it_gets_faster_when_it_should_brake() -> None:
+    heard = drive()
+    begins = int(np.flatnonzero(np.diff(np.linalg.norm(heard.velocity, axis=1)) > 0)[0])
+    rested = np.concatenate([np.zeros((60, 3)), heard.velocity[begins:]])
+    times_s = 100.0 + PERIOD_S * np.arange(len(rested))
+    late = dataclasses.replace(heard, command_s=times_s, stamp_s=times_s, velocity=rested)
+    # One plan, and the motion begins 0.6 s after it: too late, though rest comes soon.
+    short = dataclasses.replace(RULES, braking_s=5.0)
+    found = judge(planned(late, np.array([100.0])), short)
+    assert {violation.rule for violation in found} == {"command age"}
+    assert "from 0.0000" in found[0].detail
+
+
 def test_finds_a_robot_that_is_left_moving() -> None:
     heard = drive()
     until = heard.command_s < heard.command_s[60]

@@ -133,8 +133,9 @@ def _needs_simulated_time(name: str) -> bool:
 
 def _row(plant: str, trial: Trial) -> dict[str, Any]:
     row = {"plant": plant, **dataclasses.asdict(trial)}
-    if trial.braking_s is not None and not np.isfinite(trial.braking_s):
-        row["braking_s"] = 1e9  # JSON knows no infinity
+    for key in ("braking_s", "zero_s"):
+        if row[key] is not None and not np.isfinite(row[key]):
+            row[key] = 1e9  # JSON knows no infinity
     return row
 
 

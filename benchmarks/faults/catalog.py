@@ -14,7 +14,7 @@ Parameters = dict[str, Any]
 Draw = Callable[[np.random.Generator], Parameters]
 
 # Where a fault is put: messages on their way, the model, a process, the machine, what is asked for.
-Place = Literal["route", "model", "process", "clock", "load", "disk", "goal", "start"]
+Place = Literal["route", "model", "process", "clock", "load", "disk", "goal", "start", "estop"]
 CAMERA, JOINTS, POSE, PLAN = "camera", "joints", "pose", "plan"
 EVERYTHING = (CAMERA, JOINTS, POSE, PLAN)
 
@@ -41,6 +41,7 @@ class FaultClass:
         stops_s: how long after its beginning the robot must brake, to rest until it ends (where it
             lasts that long); None where it need not.
         kills: whether a process of the graph ends, so that it must come back and be armed anew.
+        disarms: whether it must be armed anew, though nothing ended.
     """
 
     name: str
@@ -49,6 +50,7 @@ class FaultClass:
     routes: tuple[str, ...] = ()
     stops_s: float | None = None
     kills: bool = False
+    disarms: bool = False
     fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def trial(self, rng: np.random.Generator) -> Parameters:
@@ -103,6 +105,10 @@ def _process(
     return FaultClass(name, "process", hold, stops_s=stops_s, kills=kills, fixed=fixed)
 
 
+def _clock(name: str, draw: Draw, **fixed: object) -> FaultClass:
+    return FaultClass(name, "clock", draw, stops_s=LOST_S, disarms=True, fixed=fixed)
+
+
 _CLASSES = (
     _route("camera dropped", "drop", _drop),
     _route("camera gap", "gap", _hold(0.1, 10.0), stops_s=IMAGE_S),
@@ -127,14 +133,16 @@ _CLASSES = (
         "missing",
         lambda rng: {"count": int(rng.integers(1, 8))},
         (JOINTS,),
+        stops_s=PLAN_S,  # by the agent, which cannot plan, where joints are not commanded
     ),
     _route(
         "joints not finite",
         "not_finite",
         lambda rng: {"value": str(rng.choice(["nan", "inf", "-inf"]))},
         (JOINTS,),
+        stops_s=PLAN_S,
     ),
-    _route("joints gap", "gap", _hold(0.1, 3.0), (JOINTS,)),
+    _route("joints gap", "gap", _hold(0.1, 3.0), (JOINTS,), stops_s=PLAN_S),
     _route(
         "tool pose not finite",
         "not_finite",
@@ -175,9 +183,10 @@ _CLASSES = (
     _process("command node stopped", "command_node", "STOP", LOST_S, _hold(0.3, 3.0)),
     _process("camera killed", "camera", "KILL", IMAGE_S),
     _process("camera stopped", "camera", "STOP", IMAGE_S, _hold(0.3, 3.0)),
-    FaultClass("clock jumps by 1 s", "clock", _jump(1.0, 1.0), fixed={"hold_s": 1.5}),
-    FaultClass("clock jumps by 1 h", "clock", _jump(3600.0, 3600.0), fixed={"hold_s": 1.5}),
-    FaultClass("simulated time begins anew", "clock", _nothing, fixed={"reset": True}),
+    _clock("clock jumps by 1 s", _jump(1.0, 1.0), hold_s=1.5),
+    _clock("clock jumps by 1 h", _jump(3600.0, 3600.0), hold_s=1.5),
+    _clock("simulated time begins anew", _nothing, reset=True),
+    FaultClass("e-stop", "estop", _nothing, stops_s=0.0, disarms=True),
     FaultClass("goals beyond the limits", "goal", _nothing, fixed={"hold_s": 3.0}),
     FaultClass("start outside the limits", "start", _nothing, fixed={"hold_s": 3.0}),
     FaultClass("both cores loaded", "load", _hold(1.0, 4.0)),

@@ -21,6 +21,7 @@ _EQUAL = 1e-7  # of speeds that came as single precision or were rounded
 _LATER_S = 0.05  # a plan may be heard here so much later than by the one it is for
 _HELD_UP_S = 0.05  # a gap so long, made up for by a burst after it, is the recorder's own
 _STOP_S = 0.1  # after an e-stop was heard here it is in force there
+_BEGUN_S = 0.1  # after a stop was due, and was late by what messages are, it has begun
 
 
 @dataclass(frozen=True)
@@ -268,8 +269,10 @@ def _armed(heard: Heard, rules: Rules) -> list[Violation]:
 
 
 def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
-    """Without a plan for ``stop_s``, there is rest after ``braking_s`` more."""
+    """Without a plan for ``stop_s`` it gets no faster, and rests after ``braking_s`` more."""
     found = []
+    speed = np.linalg.norm(heard.velocity, axis=1)
+    silence, begun = -2, 0.0  # the plan that none came after, and the speed when braking had begun
     from_s = np.maximum.accumulate(np.minimum(heard.plan_s, heard.plan_start_s))
     for i in range(1, len(heard.command_s)):
         time_s = heard.command_s[i]
@@ -277,8 +280,15 @@ def _command_age(heard: Heard, rules: Rules) -> list[Violation]:
         # Before the first plan that was heard there may have been one.
         since_s = from_s[index] if index >= 0 else heard.command_s[0]
         age_s = time_s - since_s
+        if age_s <= rules.stop_s + _BEGUN_S:
+            continue
+        if silence != index:
+            silence, begun = index, speed[i]
         if age_s > rules.stop_s + rules.braking_s and heard.velocity[i].any():
             found.append(Violation("command age", time_s, f"moves {age_s:.3f} s after the plan"))
+        elif speed[i] > begun * (1 + _TOLERANCE) + _EQUAL:
+            detail = f"{speed[i]:.4f} {age_s:.3f} s after the plan, from {begun:.4f}"
+            found.append(Violation("command age", time_s, detail))
     return found
 
 

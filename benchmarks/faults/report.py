@@ -9,7 +9,11 @@ from typing import Any
 from benchmarks.faults.catalog import CLASSES, PAIRS
 
 _PLANTS = {"simulation": "in simulation", "fake": "against the fake hardware"}
-_NOTES = {"fake": "The fake hardware's pictures are unknown to the bundle: surprise is off. "}
+_NOTES = {
+    "fake": "The fake hardware's pictures are unknown to the bundle: surprise is off. Clocks that "
+    "jump and starts beyond the limits are the simulation's alone: this robot has its own time, "
+    "and nobody can put it anywhere. "
+}
 
 
 def table(trials: Sequence[dict[str, Any]]) -> str:
@@ -41,6 +45,9 @@ def _rested(rows: Sequence[dict[str, Any]]) -> str:
 def _braked(rows: Sequence[dict[str, Any]]) -> str:
     """The latest beginning of braking, and in how many trials there was one to begin."""
     found = [row["braking_s"] for row in rows if row["braking_s"]]
+    zeros = [row["zero_s"] for row in rows if row.get("zero_s") is not None]
+    if zeros:
+        return f"zero: {1e3 * max(zeros):.3g} ms of {len(zeros)}"
     return f"{1e3 * max(found):.3g} ms of {len(found)}" if found else ""
 
 
@@ -65,14 +72,20 @@ def _section(plant: str, results: dict[str, Any]) -> str:
         f"`python -m benchmarks.faults --plant {plant} --trials N --json FILE`: the whole graph, "
         "relays on its wires, an independent recorder where the robot is commanded, and rules that "
         "know nothing of what the nodes think: finite commands; speed, acceleration, jerk and "
-        "place within the limits; nothing outside ARMED; nothing but braking without plans; "
-        "stamps that ascend. Trial i of a class has seed i. With no violation in n trials the "
+        "place within the limits (and 10 mm or mrad, by which the robot follows late); nothing "
+        "outside ARMED; no more speed from 0.1 s after the time for a new plan is over, and rest "
+        "as soon as braking from full speed takes; stamps that ascend. *Network partition*: "
+        "images, joint states, poses and plans are cut off at once; services and status are not. "
+        "Trial i of a class has seed i. With no violation in n trials the "
         f"bound is 3/n. Of {len(results['trials']) + unheard} trials {unheard} were run again, "
         "because the recorder itself had not run, or had been reached by nothing, for more than 50 "
         "ms, whatever they had shown. "
         "*Moving*: in the moment of the fault. *Held to rest*: trials that lasted long enough "
         "after it had to stop. *Braking began*: after a kill, of those that moved and did not "
-        f"brake already. {_NOTES.get(plant, '')}"
+        "brake already; of an e-stop the first command of zero. Bodies and keep-out volumes are "
+        "judged at the filter alone "
+        "([below](#the-command-filter-and-what-may-be-wrong-with-its-input)). "
+        f"{_NOTES.get(plant, '')}"
         f"Code: {', '.join(sorted({t.get('commit', 'not noted') for t in trials}))}.\n",
         table(trials),
         f"\nViolated: {said or 'nothing'}.\n",

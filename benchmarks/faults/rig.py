@@ -17,9 +17,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from std_msgs.msg import Bool
 
 from benchmarks.faults.judge import Heard, Rules
 from benchmarks.faults.wire import ANSWER
+from ros_nodes import qos
 from ros_nodes.client import GraphClient
 from ros_nodes.graph import Graph, GraphError, NodeSpec
 from ros_nodes.keeper import RestartPolicy
@@ -176,6 +178,7 @@ class Rig:
             stack.callback(self._monitor.close)
             self.graph.wait_ready(PATIENCE_S)
             self.client = stack.enter_context(GraphClient(self.graph.domain_id))
+            self._estop = self.client.publisher(Bool, "estop", qos.STATE)
             self._stack = stack.pop_all()
         return self
 
@@ -282,6 +285,10 @@ class Rig:
         One that dies sooner is started later and later, as it should be.
         """
         time.sleep(max(0.0, self._back_s + _STABLE_S - time.monotonic()))
+
+    def estop(self) -> None:
+        """Press it: the topic, as a button is wired."""
+        self._estop.publish(Bool(data=True))
 
     def put_outside(self) -> None:
         """Put the simulated robot beyond its limits.

@@ -17,7 +17,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.faults.catalog import PAIRS, FaultClass, Parameters, draw_pair
-from benchmarks.faults.judge import Violation, braking_delay_s, held_up_s, judge, rest_s
+from benchmarks.faults.judge import (
+    Heard,
+    Violation,
+    braking_delay_s,
+    held_up_s,
+    judge,
+    rest_s,
+)
 from benchmarks.faults.rig import PATIENCE_S, Rig
 from ros_nodes.graph import GraphError
 
@@ -27,6 +34,7 @@ _SETTLE_S = 0.6  # after a fault, for braking and for what was held up to arrive
 _ATTEMPTS = 4  # to have it on its way in the moment of the fault
 _RESTART_S = 5.0
 _BRAKING_S = 0.1
+_ZERO_S = 0.05  # from an e-stop to a command of zero: a tick, and what messages take
 
 
 class NotHeardError(Exception):
@@ -45,6 +53,7 @@ class Trial:
         moving: whether the robot was on its way when the fault began.
         braking_s: how long after a kill braking began; None where nothing had to brake.
         restart_s: how long until the killed node worked again; None where none was killed.
+        zero_s: how long after an e-stop the first command of zero came; None without one.
         rest_s: for how long it was held to rest, where something had to stop it.
         problems: promises beside those at the actuator that were not kept.
     """
@@ -56,6 +65,7 @@ class Trial:
     moving: bool
     braking_s: float | None
     restart_s: float | None
+    zero_s: float | None
     rest_s: float
     problems: list[str]
 
@@ -124,10 +134,14 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
             if restart_s > _RESTART_S:
                 problems.append(f"{killed[0]} was back after {restart_s:.1f} s")
     time.sleep(_SETTLE_S)
-    if killed_node:
+    if killed_node or any(one.disarms for one in faults):
         rig.disarmed(began_s + _BRAKING_S)
+        until_s = time.monotonic() + _RESTART_S  # one that was replaced may not have spoken yet
+        while rig.says_armed() and time.monotonic() < until_s:
+            time.sleep(_LOOK_S)
         if rig.says_armed():
-            problems.append(f"armed after {killed[0]} was killed")
+            what = f"{killed[0]} was killed" if killed_node else "what disarms it"
+            problems.append(f"armed after {what}")
     heard = rig.heard(heard_file, rest)
     if len(heard.paused_s):
         heard_file.unlink()
@@ -137,6 +151,15 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
         raise NotHeardError(f"what was sent reached the monitor up to {late_s:.2f} s late")
     if killed == ["command_node"]:
         heard = dataclasses.replace(heard, killed_s=np.array([began_s]))
+    zero_s = None
+    if pressed := [s for s, one in zip(began, faults, strict=True) if one.place == "estop"]:
+        # Who obeys may have heard it before the monitor did.
+        asked_s = np.sort(np.append(heard.stop_asked_s, pressed))
+        heard = dataclasses.replace(heard, stop_asked_s=asked_s)
+        if moving and fault is not None:
+            zero_s = _zero_s(heard, pressed[0])
+            if not zero_s <= _ZERO_S:
+                problems.append(f"zero {1e3 * zero_s:.0f} ms after the e-stop")
     violations = judge(heard, rig.plant.rules)
     braking_s = None
     if moving and killed_node:
@@ -155,6 +178,7 @@ def run_trial(rig: Rig, fault: FaultClass | None, seed: int, keep: Path) -> Tria
         moving,
         braking_s,
         restart_s,
+        zero_s,
         rest_s(heard, rig.plant.rules),
         problems,
     )
@@ -171,7 +195,13 @@ def failed_trial(rig: Rig, name: str, seed: int, error: GraphError, keep: Path) 
     except (OSError, GraphError, ValueError):  # the recorder itself is gone
         violations = []
     problems = [f"the graph failed: {error}"]
-    return Trial(name, seed, {}, violations, False, None, None, 0.0, problems)
+    return Trial(name, seed, {}, violations, False, None, None, None, 0.0, problems)
+
+
+def _zero_s(heard: Heard, since_s: float) -> float:
+    """How long after a moment the first command of zero came; infinite where none did."""
+    zeros = heard.command_s[~heard.velocity.any(axis=1) & (heard.command_s >= since_s)]
+    return float(zeros[0] - since_s) if len(zeros) else float("inf")
 
 
 def get_moving(rig: Rig) -> bool:
@@ -283,6 +313,13 @@ def _clock(rig: Rig, _: FaultClass, parameters: Parameters) -> Iterator[float]:
 
 
 @contextmanager
+def _estop(rig: Rig, _: FaultClass, __: Parameters) -> Iterator[float]:
+    now_s = time.monotonic()
+    rig.estop()
+    yield now_s
+
+
+@contextmanager
 def _goal(rig: Rig, _: FaultClass, __: Parameters) -> Iterator[float]:
     rig.client.set_goal(rig.plant.goal_beyond, PATIENCE_S)
     yield time.monotonic()
@@ -302,5 +339,6 @@ _INJECTORS: dict[str, Callable[[Rig, FaultClass, Parameters], Any]] = {
     "load": _load,
     "disk": _disk,
     "goal": _goal,
+    "estop": _estop,
     "start": _start,
 }

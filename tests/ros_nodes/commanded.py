@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from geometry_msgs.msg import TwistStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
@@ -19,7 +19,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 from waiting import PATIENCE_S, eventually
 
-from controller.types import Plan, PlanStatus
+from controller.types import NS_PER_S, Plan, PlanStatus
 from ros_nodes import qos
 from ros_nodes.client import _call
 from ros_nodes.command_interfaces import (
@@ -31,6 +31,7 @@ from ros_nodes.command_interfaces import (
 from ros_nodes.command_interfaces import topic as topic_of
 from ros_nodes.convert import (
     diagnostic_values,
+    diagnostics,
     labelled_array_to_values,
     plan_to_trajectory,
     twist_to_base,
@@ -49,7 +50,10 @@ class Robot:
     def __init__(self, node: Node, name: str, given: CommandParameters):
         self.node, self.name, self.given = node, name, given
         self.dt_s = 1.0 / given.rate_hz
+        self.driver = 0  # process id of the robot itself, where a test needs it
         self.wanted: np.ndarray | None = None  # None: no plans
+        self.image_age_s: float | None = None  # said with every plan, as an agent does; None: not
+        self.places: list[np.ndarray] = []  # of the joints, rad
         self.gripper: list[tuple[float, float]] = []  # commands, m, and their arrival
         self.finger_m = np.nan
         self.status: dict[str, str] = {}
@@ -89,6 +93,9 @@ class Robot:
         self.gripper.append((time.monotonic(), message.data[0]))
 
     def _on_joints(self, message):
+        by_name = dict(zip(message.name, message.position, strict=False))
+        if all(name in by_name for name in self.given.joint_names):
+            self.places.append(np.array([by_name[name] for name in self.given.joint_names]))
         if self.given.gripper_joint in message.name:
             self.finger_m = message.position[list(message.name).index(self.given.gripper_joint)]
 
@@ -108,6 +115,10 @@ class Robot:
     def _send_plan(self):
         if self.wanted is None:
             return
+        if self.image_age_s is not None:
+            news_ns = self.node.get_clock().now().nanoseconds - round(self.image_age_s * NS_PER_S)
+            says = {"image_news_ns": news_ns}
+            self.statuses.publish(diagnostics(0, "agent", "", says, DiagnosticStatus.OK))
         plan = Plan(
             start_ns=self.node.get_clock().now().nanoseconds,
             knot_times_s=np.zeros(1),

@@ -10,6 +10,7 @@ from controller.types import NS_PER_S
 from ros_nodes.command_inputs import CommandInputs
 from ros_nodes.convert import diagnostics, ns_to_stamp, position_to_pose
 from ros_nodes.params import CommandParameters
+from ros_nodes.process_watch import identity
 
 NAMES = [f"panda_joint{number}" for number in range(1, 8)]
 SPEED = 0.3
@@ -77,6 +78,20 @@ def test_a_stamp_that_no_clock_can_show_is_refused(stamp):
     with pytest.raises(ValueError, match="image_news_ns"):
         inputs.take_status(message, 1.0)
     inputs.situation(NS_PER_S, 1.0, False, False)
+
+
+def test_an_agent_that_never_says_what_it_plans_from_is_not_trusted_to_see():
+    inputs = CommandInputs(CommandParameters())
+
+    def image_age_s() -> float:
+        return inputs.situation(NS_PER_S, 1.0, True, False)[0].image_age_s
+
+    assert image_age_s() == 0.0  # plans of a program
+    inputs.take_agent(identity())
+    assert image_age_s() == float("inf")
+    values = {"image_news_ns": NS_PER_S - NS_PER_S // 10}
+    inputs.take_status(diagnostics(0, "agent", "", values, DiagnosticStatus.OK), 1.0)
+    assert image_age_s() == pytest.approx(0.1)
 
 
 def test_a_plan_without_points_stops_whatever_else_it_lacks():

@@ -12,17 +12,19 @@ import time
 import numpy as np
 import pytest
 from commanded import driven_robots
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool, String
 from trajectory_msgs.msg import JointTrajectory
 from waiting import eventually
 
+from controller.kinematics import Kinematics
 from controller.types import NS_PER_S
 from ros_nodes.convert import TOOL_ACTIONS, ns_to_stamp
 from ros_nodes.graph import NodeSpec
 from ros_nodes.params import CommandParameters, FakeRobotParameters
 from ros_nodes.process_watch import identity
+from ros_nodes.robot_model import surroundings
+from sim.assets import panda_urdf
 
 ARM = {
     "controller": "arm_controller",
@@ -60,6 +62,8 @@ def robots(tmp_path_factory):
         nodes.append(NodeSpec("command_node", given, namespace=name))
     run_dir = tmp_path_factory.mktemp("robots")
     with driven_robots(nodes, ROBOTS, run_dir) as (graph, robots):
+        for robot, driver in zip(robots.values(), graph._running[::2], strict=True):
+            robot.driver = driver.process.pid
         yield robots
         assert set(graph.stop().values()) == {0}
 
@@ -157,6 +161,7 @@ def test_an_estop_is_zero_at_once_and_stays_until_a_person_clears_it(robots, by)
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_it_brakes_when_the_process_of_the_agent_is_lost(robots, number):
     robot = robots["velocity"]
+    robot.image_age_s = 0.0  # or it would not be trusted to see
     script = (
         "from ros_nodes.process_watch import identity; import time;"
         "print(identity(), flush=True); time.sleep(600)"
@@ -192,25 +197,65 @@ def test_it_brakes_when_the_process_of_the_agent_is_lost(robots, number):
 
 def test_an_old_image_stops_it(robots):
     robot = robots["velocity"]
-    now_ns = robot.node.get_clock().now().nanoseconds
-
-    def say(age_s):
-        message = DiagnosticArray()
-        stamp = str(now_ns - round(age_s * NS_PER_S))
-        message.status.append(DiagnosticStatus(values=[KeyValue(key="image_news_ns", value=stamp)]))
-        robot.statuses.publish(message)
-
+    robot.image_age_s = 0.0
     robot.set_off((0.0, 0.1, 0.0))
-    say(3.0)
+    robot.image_age_s = 3.0
     assert eventually(lambda: robot.status["state"] == "IMAGE_STALE")
     robot.halt()
-    now_ns += 3600 * NS_PER_S
-    say(0.0)  # from the future
+    robot.image_age_s = -3600.0  # from the future
     robot.wanted = np.zeros(3)
     time.sleep(0.2)
     assert "newest image" in robot.call("arm").message
-    say(3600.0)
+    robot.image_age_s = 0.0
     robot.wanted = None
+
+
+def test_it_brakes_when_joint_states_say_nothing_of_its_joints(robots):
+    robot = robots["velocity"]
+    robot.image_age_s = 0.0
+    robot.set_off((0.0, -0.1, 0.0))
+    count = len(robot.commands)
+    os.kill(robot.driver, signal.SIGSTOP)
+    try:
+        robot.joints.publish(JointState(name=["elbow"], position=[0.0]))
+        assert eventually(lambda: robot.status["state"] == "POSE_STALE")
+        assert eventually(lambda: not robot.commands[-1][1].any())
+    finally:
+        os.kill(robot.driver, signal.SIGCONT)
+    robot.check_limits(count)
+    assert eventually(lambda: robot.status["state"] != "POSE_STALE")
+    robot.halt()
+
+
+def test_it_keeps_clear_of_what_is_in_the_way(robots):
+    robot = robots["position"]
+    centre = np.array([0.5, 0.35, 0.3])
+    count, first = len(robot.commands), len(robot.places)
+
+    def stands_before_it() -> bool:
+        away = centre - robot.tool()
+        robot.wanted = 0.15 * away / np.linalg.norm(away)
+        kept = any(name.startswith(("clamps.room.", "clamps.shield.")) for name in robot.status)
+        stands = np.linalg.norm(robot.applied) < 0.005 and np.linalg.norm(away) < 0.3
+        return kept and stands and robot.status["state"] == "FOLLOWING"
+
+    robot.set_off((0.0, 0.1, 0.0))
+    assert eventually(stands_before_it)
+    robot.check_limits(count)
+    given = robot.given
+    arm = Kinematics(
+        panda_urdf().read_text(),
+        given.joint_names,
+        given.tool_frame,
+        surroundings(given),
+        given.home_rad,
+    )
+    places = np.array(robot.places[first:])
+    assert arm.rooms(places[-1][None]).min() < 0.1  # it came near
+    # The margin is 1 cm, and the robot is a little behind or ahead of what it is told.
+    assert min(arm.rooms(place[None]).min() for place in places) > -0.005
+    robot.set_off((0.0, -0.08, 0.0))  # and it comes away from there
+    robot.halt()
 
 
 def test_in_shadow_mode_the_robot_is_told_nothing(robots):

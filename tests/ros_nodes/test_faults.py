@@ -21,7 +21,15 @@ from ros_nodes.graph import GraphError
 from ros_nodes.transport import free_domain_id, transport_environment
 
 # One of each place a fault is put, where a loaded machine changes nothing about what must follow.
-SHORT = ("camera gap", "plans not finite", "model output not finite", "command node killed")
+SHORT = (
+    "camera gap",
+    "plans not finite",
+    "model output not finite",
+    "e-stop",
+    "command node killed",
+)
+# And what only a robot of joints that is not PyBullet can show.
+OF_JOINTS = ("joints not finite", "joints gap", "command node stopped")
 
 
 def test_nothing_that_went_wrong_reached_the_actuator(
@@ -43,12 +51,25 @@ def test_nothing_that_went_wrong_reached_the_actuator(
     trials = results["trials"]
     assert {trial["fault"] for trial in trials} == set(SHORT)
     assert all(trial["violations"] == [] for trial in trials)
-    assert sum(trial["moving"] for trial in trials) >= 3  # it had something to get wrong
+    assert sum(trial["moving"] for trial in trials) >= 4  # it had something to get wrong
+    pressed = next(trial for trial in trials if trial["fault"] == "e-stop")
+    assert not any("armed after" in problem for problem in pressed["problems"])
     killed = next(trial for trial in trials if trial["fault"] == "command node killed")
     assert "armed after command_node was killed" not in killed["problems"]
 
     run(job)  # nothing is left to be done
     assert len(json.loads(file.read_text())["trials"]) == len(SHORT)
+
+
+def test_nothing_reached_the_joints_of_the_fake_hardware(tmp_path: Path) -> None:
+    job = Campaign(
+        json=tmp_path / "f.json", trials=1, classes=OF_JOINTS, plant="fake", out=tmp_path / "out"
+    )
+    trials = run(job)["trials"]
+    assert {trial["fault"] for trial in trials} == set(OF_JOINTS)
+    assert all(trial["violations"] == [] for trial in trials)
+    stopped = next(trial for trial in trials if trial["fault"] == "joints not finite")
+    assert stopped["rest_s"] > 0
 
 
 def test_a_trial_in_which_the_graph_fails_stays(

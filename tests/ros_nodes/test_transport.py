@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from foresee.commands import shipped_bundle
 from ros_nodes.client import GraphClient
 from ros_nodes.graph import sim_graph
 from ros_nodes.transport import free_domain_id
 
+ROOT = Path(__file__).parents[2]
 FRAMES = 60
 SENDER = """
 import sys, time
@@ -22,6 +24,8 @@ from ros_nodes import convert, qos
 from ros_nodes.transport import transport_environment
 import os
 os.environ.update(transport_environment(int(sys.argv[1])))
+if sys.argv[3]:
+    os.environ["FASTRTPS_DEFAULT_PROFILES_FILE"] = sys.argv[3]
 import rclpy
 from sensor_msgs.msg import Image
 rclpy.init()
@@ -29,7 +33,7 @@ node = rclpy.create_node("camera")
 publisher = node.create_publisher(Image, "scene/image_raw", qos.SENSOR)
 while publisher.get_subscription_count() == 0:
     time.sleep(0.05)
-pixels = np.random.default_rng(0).integers(0, 256, (480, 480, 3), np.uint8)
+pixels = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
 pixels[0, 0] = 255
 for _ in range(30):  # not counted: the reader may not have found us yet
     publisher.publish(convert.array_to_image(pixels, time.time_ns(), "optical"))
@@ -44,7 +48,9 @@ rclpy.try_shutdown()
 """
 
 
-def test_480_px_at_30_hz_loses_nothing_best_effort():
+@pytest.mark.parametrize("profile", ["", "config/fastdds_images.xml"], ids=["ours", "a driver's"])
+def test_640_by_480_px_at_30_hz_lose_nothing_best_effort(profile):
+    path = str(ROOT / profile) if profile else ""
     domain_id = free_domain_id()
     seen: set[int] = set()
     done = threading.Event()
@@ -60,12 +66,12 @@ def test_480_px_at_30_hz_loses_nothing_best_effort():
         watcher = threading.Thread(target=watch)
         watcher.start()
         sender = subprocess.run(
-            [sys.executable, "-c", SENDER, str(domain_id), str(FRAMES)], timeout=240
+            [sys.executable, "-c", SENDER, str(domain_id), str(FRAMES), path], timeout=240
         )
         done.set()
         watcher.join()
         assert sender.returncode == 0
-        assert client.frame.shape == (480, 480, 3)
+        assert client.frame.shape == (480, 640, 3)
         assert client.frame.dtype == np.uint8
     # Measured without the profile: 11 of 150. Two may be overwritten before they are looked at.
     assert len(seen - {255}) >= FRAMES - 2

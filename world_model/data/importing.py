@@ -38,7 +38,7 @@ from world_model.data.writer import DatasetWriter
 # A step of one image more or less is told of where it is so large a share of a step,
 _UNEVEN = 0.2
 # and where the rates are no multiple of each other by more than this, in images.
-_OFF = 0.03
+_OFF = 0.05
 
 
 @dataclass

@@ -93,6 +93,7 @@ class LeRobotSource:
                     layout.ACTION,
                     {name: f"[{i}]" for i, name in enumerate(names)},
                     limits=dict(zip(names, limits, strict=True)),
+                    per_step="first",  # there is one for each frame
                 )
             )
         return ImportMapping(
