@@ -68,7 +68,7 @@ from ros_nodes.loaded_agent import LoadedAgent
 from ros_nodes.markers import path_markers, tool_path
 from ros_nodes.params import AgentParameters, declare_parameters
 from ros_nodes.plan_status import goal_in_words, level, plan_values
-from ros_nodes.process import run_node, steady_timer
+from ros_nodes.process import run_node, steady_timer, use_realtime_priority
 from ros_nodes.process_watch import identity
 from ros_nodes.readings import ReadingBuffer, assemble_proprio
 from ros_nodes.resources import load_goal_images
@@ -130,6 +130,7 @@ class AgentNode(LifecycleNode):
             ValueError: configuring failed; says why.
         """
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
+        use_realtime_priority(self._given.realtime_priority)
         if not self._given.autostart:
             return
         if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:

@@ -193,6 +193,12 @@ class AgentParameters:
     deadline_s: float = parameter(
         0.07, "time to plan in, s; with all delays it must end within latency_steps", low=0.001
     )
+    realtime_priority: int = parameter(
+        0,
+        "SCHED_FIFO priority, below command_node's, used where the system allows it; 0 for none",
+        low=0,
+        high=49,
+    )
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
     base_frame: str = parameter("panda_link0", "frame of the planned velocities")
     max_reading_skew_s: float = parameter(
